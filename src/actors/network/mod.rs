@@ -1,0 +1,3 @@
+//! The backend VIP.
+
+pub mod vip;

@@ -1,0 +1,3 @@
+//! The search engine.
+
+pub mod es;

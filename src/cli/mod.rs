@@ -1,0 +1,1 @@
+//! The operator's commands, one file per family.

@@ -1,0 +1,34 @@
+//! What every actor of one node is given: identity, settings, clock, board, ports and the neighbours' references.
+
+use crate::actors::Neighbours;
+use crate::board::Board;
+use crate::ports::{Clock, CoordinationStore, Guardian};
+use crate::settings::Settings;
+use crate::settings::secrets::Secrets;
+use leaderl_decision::model::NodeId;
+use leaderl_decision::records::Keys;
+use std::sync::Arc;
+
+/// One node's context; cheap to clone through `Arc`.
+pub struct NodeContext {
+    /// This node.
+    pub guid: NodeId,
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// Key names.
+    pub keys: Keys,
+    /// Settings, validated.
+    pub settings: Settings,
+    /// Passwords and tokens.
+    pub secrets: Secrets,
+    /// CLOCK_BOOTTIME.
+    pub clock: Arc<dyn Clock>,
+    /// Published facts.
+    pub board: Board,
+    /// etcd.
+    pub store: Arc<dyn CoordinationStore>,
+    /// heart.
+    pub guardian: Arc<dyn Guardian>,
+    /// The other actors, always their current incarnation.
+    pub neighbours: Neighbours,
+}
