@@ -2,7 +2,7 @@
 
 use crate::actors::Neighbours;
 use crate::board::Board;
-use crate::ports::{Clock, CoordinationStore, Guardian};
+use crate::ports::{AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, ServiceControl};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
 use leaderl_decision::model::NodeId;
@@ -29,6 +29,14 @@ pub struct NodeContext {
     pub store: Arc<dyn CoordinationStore>,
     /// heart.
     pub guardian: Arc<dyn Guardian>,
+    /// Links, addresses and their announcements.
+    pub addresses: Arc<dyn AddressTable>,
+    /// Disks.
+    pub disks: Arc<dyn Disks>,
+    /// A fresh connection to the local PostgreSQL, for its health check.
+    pub postgres_probe: Arc<dyn PostgresProbe>,
+    /// runit or systemd.
+    pub services: Arc<dyn ServiceControl>,
     /// The other actors, always their current incarnation.
     pub neighbours: Neighbours,
 }

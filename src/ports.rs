@@ -9,6 +9,14 @@ use leaderl_decision::model::{Epoch, Nonce, Revision, Timestamp};
 use std::time::Duration;
 use tokio::sync::watch;
 
+mod addresses;
+mod health;
+mod services;
+
+pub use addresses::*;
+pub use health::*;
+pub use services::*;
+
 /// This node's clock: CLOCK_BOOTTIME, which counts suspend.
 pub trait Clock: Send + Sync {
     /// Now.
