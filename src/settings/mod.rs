@@ -290,4 +290,13 @@ pub enum LogFormat {
 }
 
 mod defaults;
+#[cfg(test)]
+mod documented;
+pub mod host;
+pub mod identity;
+pub mod load;
+pub mod private_file;
 pub mod secrets;
+#[cfg(test)]
+mod tests;
+pub mod validate;
