@@ -1,0 +1,228 @@
+//! A handle that outlives restarts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ractor::rpc::CallResult;
+use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, RpcReplyPort};
+use tokio::sync::watch;
+
+use crate::spec::ChildId;
+use crate::start::StartChild;
+
+/// Reaches the current incarnation of a child, however often it was restarted.
+///
+/// Made before the tree, it can be given to everyone who talks to the child, also to children that start earlier. Each
+/// incarnation is published before its `pre_start` runs, so nobody talks to a dead one while its successor works.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+/// use supervisors::{ChildRef, ChildSpec, Strategy, SupervisorSpec, start_root};
+///
+/// struct Counter;
+/// enum CounterMessage { Add(u64), GetTotal(RpcReplyPort<u64>) }
+///
+/// impl Actor for Counter {
+///     type Msg = CounterMessage;
+///     type State = u64;
+///     type Arguments = ();
+///     async fn pre_start(&self, _: ActorRef<CounterMessage>, _: ()) -> Result<u64, ActorProcessingErr> { Ok(0) }
+///     async fn handle(&self, _: ActorRef<CounterMessage>, message: CounterMessage, total: &mut u64)
+///         -> Result<(), ActorProcessingErr> {
+///         match message {
+///             CounterMessage::Add(n) => *total += n,
+///             CounterMessage::GetTotal(reply) => reply.send(*total)?,
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let counter = ChildRef::new("counter");
+/// let spec = SupervisorSpec::new(Strategy::OneForOne)
+///     .child(ChildSpec::worker("counter", counter.starts(|| (Counter, ()))));
+/// let root = start_root(spec).await?;
+///
+/// counter.cast(CounterMessage::Add(2))?;
+/// assert_eq!(counter.call(CounterMessage::GetTotal, Duration::from_secs(1)).await?, 2);
+/// # root.stop(supervisors::ExitReason::Shutdown).await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ChildRef<M> {
+    slot: Arc<Slot<M>>,
+}
+
+struct Slot<M> {
+    name: String,
+    current: watch::Sender<Incarnation<M>>,
+    /// Messages sent through this reference; with those handled it tells the length of the mailbox.
+    sent: AtomicU64,
+}
+
+struct Incarnation<M> {
+    /// 0 before the first start.
+    number: u64,
+    actor: Option<ActorRef<M>>,
+    /// Whether `pre_start` has succeeded.
+    started: bool,
+}
+
+/// The child has no incarnation now: not started yet, between two incarnations, or ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the actor is not running")]
+pub struct NotRunning;
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The child was not running; the message was not sent.
+    #[error("the actor is not running")]
+    NotRunning,
+    /// No answer within the time. The child may still act on the message.
+    #[error("no answer in time")]
+    Timeout,
+    /// The child ended, or dropped the reply port, before it answered.
+    #[error("the actor ended before it answered")]
+    Ended,
+}
+
+impl<M: Message> ChildRef<M> {
+    /// A reference to a child that is not started yet. The name is for errors and logs only: it is registered nowhere.
+    pub fn new(name: impl Into<String>) -> Self {
+        let nobody = Incarnation { number: 0, actor: None, started: false };
+        Self {
+            slot: Arc::new(Slot { name: name.into(), current: watch::Sender::new(nobody), sent: AtomicU64::new(0) }),
+        }
+    }
+
+    /// The start function that publishes every incarnation here. The closure makes a fresh actor for each.
+    ///
+    /// Give one reference to one child only.
+    pub fn starts<Id, A, F>(&self, make: F) -> StartChild<Id>
+    where
+        Id: ChildId,
+        A: Actor<Msg = M>,
+        F: Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    {
+        let child = self.clone();
+        StartChild::new(move |context| {
+            let (actor, arguments) = make();
+            let child = child.clone();
+            async move { context.spawn_published(&child, actor, arguments).await }
+        })
+    }
+
+    /// Sends a message to the current incarnation. Ok means delivered to its mailbox, not handled.
+    pub fn cast(&self, message: M) -> Result<(), NotRunning> {
+        let current = self.slot.current.borrow();
+        let sent = current.actor.as_ref().is_some_and(|actor| actor.send_message(message).is_ok());
+        drop(current);
+        if !sent {
+            return Err(NotRunning);
+        }
+        self.slot.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks the current incarnation and waits for its answer, at most `limit`.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(RpcReplyPort<T>) -> M,
+        limit: Duration,
+    ) -> Result<T, CallError> {
+        let actor = self.actor().map_err(|NotRunning| CallError::NotRunning)?;
+        self.slot.sent.fetch_add(1, Ordering::Relaxed);
+        match actor.call(question, Some(limit)).await {
+            Ok(CallResult::Success(answer)) => Ok(answer),
+            Ok(CallResult::Timeout) => Err(CallError::Timeout),
+            Ok(CallResult::SenderError) => Err(CallError::Ended),
+            Err(_) => Err(CallError::NotRunning),
+        }
+    }
+
+    /// Waits until an incarnation runs whose `pre_start` has succeeded, at most `limit`.
+    pub async fn wait_started(&self, limit: Duration) -> Result<(), NotRunning> {
+        let mut current = self.slot.current.subscribe();
+        let started = current.wait_for(|incarnation| incarnation.started);
+        match tokio::time::timeout(limit, started).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(NotRunning),
+        }
+    }
+
+    /// How many times the child was started, the current incarnation included; 0 before the first start.
+    pub fn incarnation(&self) -> u64 {
+        self.slot.current.borrow().number
+    }
+
+    /// The current incarnation's actor. It dies with the next restart: do not keep it.
+    pub fn actor(&self) -> Result<ActorRef<M>, NotRunning> {
+        self.slot.current.borrow().actor.clone().ok_or(NotRunning)
+    }
+
+    /// The current incarnation's cell, if it runs.
+    pub fn cell(&self) -> Option<ActorCell> {
+        self.slot.current.borrow().actor.as_ref().map(ActorRef::get_cell)
+    }
+
+    /// The name given to [`ChildRef::new`].
+    pub fn name(&self) -> &str {
+        &self.slot.name
+    }
+
+    /// Messages sent through this reference so far.
+    pub fn sent(&self) -> u64 {
+        self.slot.sent.load(Ordering::Relaxed)
+    }
+
+    /// Makes `actor` the current incarnation. The start functions of this crate do it; call it yourself only to put a
+    /// stand-in behind the reference, in a test.
+    pub fn publish(&self, actor: ActorRef<M>) {
+        self.slot.current.send_modify(|incarnation| {
+            *incarnation = Incarnation { number: incarnation.number + 1, actor: Some(actor), started: false };
+        });
+    }
+
+    pub(crate) fn mark_started(&self, id: ActorId) {
+        self.slot.current.send_if_modified(|incarnation| {
+            let current = incarnation.is(id);
+            incarnation.started |= current;
+            current
+        });
+    }
+
+    /// Takes back this incarnation, unless another one has been published meanwhile.
+    pub(crate) fn retract(&self, id: ActorId) {
+        self.slot.current.send_if_modified(|incarnation| {
+            let current = incarnation.is(id);
+            if current {
+                incarnation.actor = None;
+                incarnation.started = false;
+            }
+            current
+        });
+    }
+}
+
+impl<M> Incarnation<M> {
+    fn is(&self, id: ActorId) -> bool {
+        self.actor.as_ref().is_some_and(|actor| actor.get_id() == id)
+    }
+}
+
+impl<M> Clone for ChildRef<M> {
+    fn clone(&self) -> Self {
+        Self { slot: self.slot.clone() }
+    }
+}
+
+impl<M> fmt::Debug for ChildRef<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildRef").field("name", &self.slot.name).finish_non_exhaustive()
+    }
+}

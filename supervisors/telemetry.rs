@@ -1,0 +1,58 @@
+//! Hooks for those who count or record what happens in a tree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorId;
+use tokio::time::Instant;
+
+use crate::exit_reason::ExitReason;
+
+/// Told of everything that starts and ends in a tree. Every method has an empty default; without a telemetry nothing is
+/// called and nothing is allocated.
+///
+/// Called inside the supervisor's turn: do not block.
+pub trait Telemetry<Id>: Send + Sync {
+    /// A child's process has ended. Its supervisor does not know yet.
+    fn exited(&self, exit: &ChildExit<'_, Id>) {
+        let _ = exit;
+    }
+
+    /// A supervisor has carried out a restart of this child, with the others that its strategy touches.
+    fn restarted(&self, path: &[Id], after: &ExitReason) {
+        let _ = (path, after);
+    }
+
+    /// A supervisor gives up: more restarts than its intensity allows.
+    fn gave_up(&self, path: &[Id]) {
+        let _ = path;
+    }
+}
+
+/// The end of a child's process.
+#[derive(Debug, Clone, Copy)]
+pub struct ChildExit<'a, Id> {
+    /// The ids from the root's child down to this one; empty for the root.
+    pub path: &'a [Id],
+    /// The process.
+    pub pid: ActorId,
+    /// Why it ended.
+    pub reason: &'a ExitReason,
+}
+
+/// What all supervisors of a tree share.
+pub(crate) struct Tree<Id> {
+    pub(crate) telemetry: Option<Arc<dyn Telemetry<Id>>>,
+    /// Restarts are counted in whole seconds since this moment.
+    pub(crate) began: Instant,
+}
+
+impl<Id> Tree<Id> {
+    pub(crate) fn new(telemetry: Option<Arc<dyn Telemetry<Id>>>) -> Arc<Self> {
+        Arc::new(Self { telemetry, began: Instant::now() })
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
