@@ -49,6 +49,8 @@ pub struct ClusterView {
     pub requests: BTreeMap<String, Seen<RequestRecord>>,
     /// `settings`.
     pub settings: Option<Seen<ClusterSettings>>,
+    /// Set when the store shows less than it once did (a restored backup): nobody takes over, the operator confirms.
+    pub went_back: Option<Reason>,
     /// Documents that could not be read, by key.
     pub unreadable: BTreeMap<String, Reason>,
 }

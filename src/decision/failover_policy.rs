@@ -1,1 +1,79 @@
-//! To be filled by its room.
+//! Who may lead: identity, marks, switches, health and lag. Completeness is the election's own business.
+
+use crate::election::Facts;
+use crate::model::{Reason, ReplicationMode, ServiceName};
+use crate::postgres_report::PostgresState;
+use crate::records::ClusterSettings;
+
+/// Why this node may not lead, whatever the bids say. The texts are stable while the cause holds.
+pub fn ineligible(facts: &Facts<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let postgres = facts.postgres;
+    if let Some(why) = &postgres.unsynced {
+        reasons.push(Reason::new("unsynced", format!("this copy is not complete yet: {why}")));
+    }
+    if let Some(why) = &postgres.no_start {
+        reasons.push(Reason::new("no-start", format!("PostgreSQL must not be started here: {why}")));
+    }
+    if let Some(view) = facts.cluster {
+        if !view.node_failover_on(facts.me) {
+            reasons.push(Reason::new("node-failover-off", "failover is switched off for this node"));
+        }
+        if !view.members.contains_key(facts.me) {
+            reasons.push(Reason::new("not-a-member", "this node has no entry in members/"));
+        }
+        reasons.extend(foreign_data(view.settings.as_ref().map(|seen| &seen.record), postgres.system_identifier.as_deref()));
+    }
+    match &postgres.state {
+        PostgresState::Down { initialised: false } => {
+            reasons.push(Reason::new("no-data", "there is no data directory yet"));
+        }
+        PostgresState::Down { initialised: true } | PostgresState::Stopping => {
+            reasons.push(Reason::new("postgres-down", "PostgreSQL does not run"));
+        }
+        PostgresState::Unknown | PostgresState::Starting => {
+            reasons.push(Reason::new("postgres-starting", "PostgreSQL has not answered yet"));
+        }
+        PostgresState::Standby { .. } | PostgresState::Promoting { .. } | PostgresState::Primary(_) => {}
+    }
+    for (service, _) in facts.tripped.iter().filter(|(service, _)| blocks(**service)) {
+        reasons.push(Reason::new("unhealthy", format!("the {service} check fails")));
+    }
+    reasons.extend(too_far_behind(facts));
+    reasons
+}
+
+/// Search trouble never keeps the only complete copy from leading; etcd trouble shows in the election itself.
+fn blocks(service: ServiceName) -> bool {
+    match service {
+        ServiceName::Postgres | ServiceName::System => true,
+        ServiceName::Search | ServiceName::Etcd => false,
+    }
+}
+
+fn foreign_data(settings: Option<&ClusterSettings>, local: Option<&str>) -> Option<Reason> {
+    let expected = settings?.system_identifier.as_deref()?;
+    let local = local?;
+    (expected != local).then(|| {
+        Reason::new(
+            "foreign-data-directory",
+            format!("the data directory belongs to system {local}, this cluster is {expected}"),
+        )
+    })
+}
+
+/// In `async` mode the only data criterion: how far behind the last leader's published position.
+fn too_far_behind(facts: &Facts<'_>) -> Option<Reason> {
+    if facts.mode != ReplicationMode::Async {
+        return None;
+    }
+    let view = facts.cluster?;
+    let last = crate::election::last_leader(view)?;
+    if last == *facts.me {
+        return None;
+    }
+    let published = view.nodes.get(&last)?.record.position?;
+    let mine = facts.postgres.position?;
+    (published.lsn.ahead_of(mine.lsn) > facts.max_lag && published.epoch >= mine.epoch)
+        .then(|| Reason::new("lag", "this copy is further behind the leader than max_bytes_behind_leader"))
+}

@@ -1,0 +1,80 @@
+//! The first look after a (re)start: either an own hold is still alive and is adopted, or this node observes.
+
+use super::{Claiming, Command, Event, Facts, Observing, State, claim, record};
+use crate::cluster::ClusterView;
+use crate::postgres_report::PostgresState;
+use crate::records::{Holder, LeaderValue, Vacancy};
+
+/// Undecided until etcd, heart and PostgreSQL have each been seen once.
+pub(super) fn begin(event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let (Some(view), Some(heart)) = (facts.cluster, facts.heart) else { return (State::Undecided, Vec::new()) };
+    if *event == Event::StopForGood || facts.postgres.state == PostgresState::Unknown {
+        return (State::Undecided, Vec::new());
+    }
+    match own_hold(view, facts) {
+        // Nobody's, somebody else's, or from before a reboot: nothing of it can be alive here unless heart says so.
+        None => (State::Observing(Observing::default()), Vec::new()),
+        Some(holder) => {
+            let armed = heart.armed.as_ref().is_some_and(|(epoch, _, fence_at)| {
+                *epoch == holder.epoch && *fence_at > facts.now && heart.fenced.is_none_or(|fenced| fenced < *epoch)
+            });
+            if armed && !heart.postgres_gone { adopt(view, &holder, facts) } else { leave(view, &holder, facts) }
+        }
+    }
+}
+
+fn own_hold(view: &ClusterView, facts: &Facts<'_>) -> Option<Holder> {
+    if view.went_back.is_some() {
+        return None;
+    }
+    match &view.leader.as_ref()?.record {
+        LeaderValue::Holder(holder) if holder.guid == *facts.me => Some(holder.clone()),
+        LeaderValue::Holder(_) | LeaderValue::Vacancy(_) => None,
+    }
+}
+
+/// Rule R11: an own renewal with a fresh nonce, before anything is promoted or served.
+fn adopt(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let Some(leader) = &view.leader else { return (State::Undecided, Vec::new()) };
+    let Some(acquired_with) =
+        view.epoch.as_ref().filter(|seen| seen.record.epoch == holder.epoch).map(|seen| seen.record.nonce.clone())
+    else {
+        return (State::Observing(Observing::default()), Vec::new());
+    };
+    let nonce = facts.fresh_nonce.clone();
+    let seq = holder.seq + 1;
+    let renewed = Holder { nonce: nonce.clone(), seq, boot_id: facts.boot_id.to_owned(), ..holder.clone() };
+    let hold = claim::hold(facts, holder.epoch, nonce, acquired_with, seq, leader.revision);
+    let commands = vec![Command::Adopt { holder: renewed, revision: leader.revision }];
+    (State::Claiming(Claiming { hold, adopts: true, since: facts.now }), commands)
+}
+
+/// The hold survived, its PostgreSQL did not: say so at once instead of letting D run.
+fn leave(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let gone = match &facts.postgres.state {
+        PostgresState::Down { .. } | PostgresState::Standby { .. } | PostgresState::Starting => true,
+        PostgresState::Unknown
+        | PostgresState::Promoting { .. }
+        | PostgresState::Primary(_)
+        | PostgresState::Stopping => false,
+    };
+    let heart_holds = facts.heart.is_some_and(|heart| heart.vip_held);
+    let Some(leader) = view.leader.as_ref().filter(|_| gone && !heart_holds) else {
+        return (State::Observing(Observing::default()), Vec::new());
+    };
+    let hold = claim::hold(facts, holder.epoch, holder.nonce.clone(), holder.nonce.clone(), holder.seq, leader.revision);
+    let vacancy = Vacancy {
+        schema: crate::records::SCHEMA,
+        left_by: Some(facts.me.clone()),
+        epoch: holder.epoch,
+        final_position: None,
+        designated: None,
+        cause: "the daemon restarted and PostgreSQL was gone".to_owned(),
+        nonce: facts.fresh_nonce.clone(),
+    };
+    let commands = vec![
+        Command::SendVacancy { hold, vacancy },
+        record("left", holder.epoch, "the daemon restarted and found its own hold without a primary"),
+    ];
+    (State::Observing(Observing::default()), commands)
+}

@@ -1,0 +1,181 @@
+//! Claiming: the one transaction that takes the seat, and what it must compare and write (rules R1, R9).
+
+use super::orders::highest_timeline_before;
+use super::requests::Forced;
+use super::{Claiming, Command, Completeness, Event, Facts, Hold, Observing, Stage, State, last_leader, record};
+use crate::cluster::ClusterView;
+use crate::model::{Epoch, NodeId, Nonce, Position, ReplicationMode, Revision, Timeline};
+use crate::records::{EpochRecord, HistoryRecord, Holder, LeaderValue, RequestState, SCHEMA, VotersRecord};
+use std::time::Duration;
+
+/// A claim whose outcome nobody could tell for so long is given up: the seat's own timer goes on.
+const CLAIM_LIMIT: Duration = Duration::from_secs(5);
+
+/// The acquiring transaction: all compares hold, or nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimTxn {
+    /// `leader` still has this mod_revision.
+    pub leader_revision: Revision,
+    /// `voters` too (0: absent).
+    pub voters_revision: Revision,
+    /// `epoch` too (0: absent).
+    pub epoch_revision: Revision,
+    /// `control/failover` (0: absent).
+    pub cluster_failover_revision: Revision,
+    /// `control/nodes/<me>` (0: absent).
+    pub node_failover_revision: Revision,
+    /// Every bid that the decision rests on.
+    pub bids: Vec<(NodeId, Revision)>,
+    /// The new value of `leader`.
+    pub holder: Holder,
+    /// The new value of `epoch`.
+    pub epoch: EpochRecord,
+    /// `history/<epoch>`.
+    pub history: HistoryRecord,
+    /// The new voter record.
+    pub voters: VotersRecord,
+}
+
+/// Rule R1: V' = (V + last leader) - new leader, q = 1; the last leader again keeps V and q.
+///
+/// A last leader that is no member any more cannot be asked for its commits: then only the new leader is known to be
+/// complete, which is what an empty V says.
+pub(super) fn voters_after(view: &ClusterView, me: &NodeId, epoch: Epoch, mode: ReplicationMode, proven: bool) -> VotersRecord {
+    let old = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
+    let version = old.version + 1;
+    let empty = VotersRecord { schema: SCHEMA, voters: Default::default(), quorum: 1, epoch, mode, version };
+    if mode == ReplicationMode::Async || !proven {
+        return empty;
+    }
+    let Some(last) = last_leader(view) else { return empty };
+    if last == *me {
+        let mut kept = old.voters;
+        kept.remove(me);
+        return VotersRecord { voters: kept, quorum: old.quorum.max(1), ..empty };
+    }
+    if !view.members.contains_key(&last) {
+        return empty;
+    }
+    let mut voters = old.voters;
+    voters.insert(last);
+    voters.remove(me);
+    VotersRecord { voters, quorum: 1, ..empty }
+}
+
+/// Sends the acquiring transaction.
+pub(super) fn begin(
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    revision: Revision,
+    judged: &Completeness,
+    mut commands: Vec<Command>,
+    forced: Option<Forced>,
+) -> (State, Vec<Command>) {
+    let Some((_, position)) = facts.postgres.detached else {
+        return (State::Observing(Observing::default()), commands);
+    };
+    let epoch = view.newest_epoch().next();
+    let nonce = facts.fresh_nonce.clone();
+    let used = match judged {
+        Completeness::Complete { used, .. } => used.clone(),
+        Completeness::Missing { .. } => {
+            super::completeness::valid_bids(view, revision).map(|(node, bid)| (node.clone(), bid.revision)).collect()
+        }
+    };
+    let proven = matches!(judged, Completeness::Complete { best, .. } if position >= *best);
+    let txn = ClaimTxn {
+        leader_revision: revision,
+        voters_revision: view.voters.as_ref().map(|seen| seen.revision).unwrap_or_default(),
+        epoch_revision: view.epoch_revision(),
+        cluster_failover_revision: view.cluster_failover.as_ref().map(|seen| seen.revision).unwrap_or_default(),
+        node_failover_revision: view.node_failover.get(facts.me).map(|seen| seen.revision).unwrap_or_default(),
+        bids: used,
+        holder: Holder {
+            schema: SCHEMA,
+            guid: facts.me.clone(),
+            boot_id: facts.boot_id.to_owned(),
+            nonce: nonce.clone(),
+            epoch,
+            seq: 1,
+        },
+        epoch: EpochRecord { schema: SCHEMA, epoch, guid: facts.me.clone(), nonce: nonce.clone() },
+        history: history(view, facts, epoch, position),
+        voters: voters_after(view, facts.me, epoch, facts.mode, proven),
+    };
+    if let Some(forced) = forced {
+        commands.push(Command::UpdateRequest {
+            id: forced.id,
+            state: RequestState::Working,
+            detail: format!("{} takes epoch {epoch}", view.name_of(facts.me)),
+        });
+    }
+    commands.push(record("claiming", epoch, claim_story(view, position, judged)));
+    commands.push(Command::Claim(Box::new(txn)));
+    let hold = hold(facts, epoch, nonce.clone(), nonce, 1, revision);
+    (State::Claiming(Claiming { hold, adopts: false, since: facts.now }), commands)
+}
+
+pub(super) fn hold(facts: &Facts<'_>, epoch: Epoch, nonce: Nonce, acquired_with: Nonce, seq: u64, revision: Revision) -> Hold {
+    Hold { epoch, nonce, acquired_with, seq, t0: facts.now, revision, since: facts.now, stage: Stage::Promoting }
+}
+
+fn history(view: &ClusterView, facts: &Facts<'_>, epoch: Epoch, position: Position) -> HistoryRecord {
+    let highest = highest_timeline_before(view, epoch).max(position.timeline);
+    HistoryRecord {
+        schema: SCHEMA,
+        epoch,
+        timeline: Timeline(highest.0 + 1),
+        parent_timeline: position.timeline,
+        fork_lsn: position.lsn,
+        node: facts.me.clone(),
+    }
+}
+
+fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) -> String {
+    let seat = match view.leader.as_ref().map(|leader| &leader.record) {
+        Some(LeaderValue::Vacancy(vacancy)) => format!("the seat is empty ({})", vacancy.cause),
+        Some(LeaderValue::Holder(holder)) => format!("{} has stopped renewing", view.name_of(&holder.guid)),
+        None => "the seat is empty".to_owned(),
+    };
+    let proof = match judged {
+        Completeness::Complete { used, .. } => format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len()),
+        Completeness::Missing { needed, .. } => format!("{needed} bid(s) short of a proof"),
+    };
+    format!("{seat}; {proof}; this copy ends at {} on timeline {}", position.lsn, position.timeline)
+}
+
+pub(super) fn step(claiming: Claiming, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    match event {
+        Event::ClaimWon { nonce, revision } if *nonce == claiming.hold.nonce => won(claiming, *revision, facts),
+        Event::ClaimLost { nonce } if *nonce == claiming.hold.nonce => (State::Observing(Observing::default()), Vec::new()),
+        Event::Look
+        | Event::ClaimWon { .. }
+        | Event::ClaimLost { .. }
+        | Event::LeaderRead(_)
+        | Event::EffectEnded
+        | Event::Renewed { .. }
+        | Event::HoldLost { .. }
+        | Event::HeartSilent
+        | Event::CheckpointEnded
+        | Event::VipGone
+        | Event::VacancySent
+        | Event::StopForGood => {
+            if facts.now.since(claiming.since) > CLAIM_LIMIT {
+                return (State::Observing(Observing::default()), Vec::new());
+            }
+            (State::Claiming(claiming), Vec::new())
+        }
+    }
+}
+
+fn won(claiming: Claiming, revision: Revision, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let hold = Hold { revision, since: facts.now, ..claiming.hold };
+    let (code, text) = if claiming.adopts {
+        ("adopted", "a restarted daemon has renewed its own hold and goes on with it".to_owned())
+    } else {
+        ("won", format!("the leader key is held under epoch {}", hold.epoch))
+    };
+    let commands =
+        vec![Command::Arm { hold: hold.clone() }, Command::Renew { hold: hold.clone() }, record(code, hold.epoch, text)];
+    (State::Holding(hold), commands)
+}

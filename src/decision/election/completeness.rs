@@ -1,0 +1,94 @@
+//! Whether the bids at hand prove that no acknowledged commit is elsewhere (rules R1, R7, R12, R13).
+
+use crate::cluster::{ClusterView, Seen};
+use crate::model::{NodeId, Position, Revision};
+use crate::records::{BidRecord, LeaderValue};
+
+/// What the bids for one revision of `leader` prove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Whoever is at or past `best` has every acknowledged commit.
+    Complete {
+        /// The highest position of all valid bids (and of the vacancy).
+        best: Position,
+        /// Whose it is; `None` when only the vacancy names it.
+        best_by: Option<NodeId>,
+        /// The bids this rests on: every valid one. The acquiring transaction compares each.
+        used: Vec<(NodeId, Revision)>,
+    },
+    /// More bids are needed.
+    Missing {
+        /// Any `needed` more of these.
+        whose: Vec<NodeId>,
+        /// How many.
+        needed: usize,
+    },
+}
+
+/// The node that took the newest epoch, or (before the first) the creator that left the first vacancy.
+pub fn last_leader(view: &ClusterView) -> Option<NodeId> {
+    if let Some((_, newest)) = view.history.last_key_value() {
+        return Some(newest.node.clone());
+    }
+    match &view.leader.as_ref()?.record {
+        LeaderValue::Vacancy(vacancy) => vacancy.left_by.clone(),
+        LeaderValue::Holder(holder) => Some(holder.guid.clone()),
+    }
+}
+
+/// Every bid made against `revision`. Any renewal voids all bids.
+pub(super) fn valid_bids(view: &ClusterView, revision: Revision) -> impl Iterator<Item = (&NodeId, &Seen<BidRecord>)> {
+    let counts = revision != Revision(0);
+    view.bids.iter().filter(move |(node, bid)| {
+        counts && bid.record.revision == revision && bid.record.guid == **node && view.members.contains_key(*node)
+    })
+}
+
+/// Judges the bids for the seat as it stands in `view`.
+pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
+    let bids: Vec<_> = valid_bids(view, revision).collect();
+    let left_at = final_position(view);
+    if left_at.is_none() && !last_leader_bids(view, &bids) {
+        let voters = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
+        if voters.voters.is_empty() {
+            return Completeness::Missing { whose: last_leader(view).into_iter().collect(), needed: 1 };
+        }
+        let quorum = (voters.quorum.max(1) as usize).min(voters.voters.len());
+        let required = voters.voters.len() - quorum + 1;
+        let (have, whose): (Vec<_>, Vec<_>) =
+            voters.voters.iter().cloned().partition(|voter| bids.iter().any(|(node, _)| *node == voter));
+        if have.len() < required {
+            return Completeness::Missing { whose, needed: required - have.len() };
+        }
+    }
+    let highest = bids.iter().max_by_key(|(_, bid)| bid.record.position);
+    let (mut best, mut best_by) = match highest {
+        Some((node, bid)) => (bid.record.position, Some((*node).clone())),
+        None => (Position::default(), None),
+    };
+    if let Some(left_at) = left_at
+        && left_at > best
+    {
+        best = left_at;
+        best_by = None;
+    }
+    let used = bids.iter().map(|(node, bid)| ((*node).clone(), bid.revision)).collect();
+    Completeness::Complete { best, best_by, used }
+}
+
+/// The final position in a vacancy counts as the leaver's bid (rule R12).
+fn final_position(view: &ClusterView) -> Option<Position> {
+    match &view.leader.as_ref()?.record {
+        LeaderValue::Vacancy(vacancy) if vacancy.left_by.is_some() => vacancy.final_position,
+        LeaderValue::Vacancy(_) | LeaderValue::Holder(_) => None,
+    }
+}
+
+/// The last leader's own bid is complete if the token inside its PGDATA shows that it is that very copy (rule R7).
+fn last_leader_bids(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> bool {
+    let Some(epoch) = view.epoch.as_ref().map(|seen| &seen.record) else { return false };
+    bids.iter().any(|(node, bid)| {
+        **node == epoch.guid
+            && bid.record.token.as_ref().is_some_and(|token| token.epoch == epoch.epoch && token.nonce == epoch.nonce)
+    })
+}

@@ -1,0 +1,222 @@
+//! Holding: promote, let clients in when the voters have it, renew, and notice every reason to stop.
+
+use super::requests::{self, Judged};
+use super::step_down::{Asked, Manner};
+use super::{Command, Event, Facts, Hold, Stage, State, orders, record, step_down};
+use crate::model::{NodeId, Reason, ReplicationMode, ServiceName};
+use crate::postgres_report::{PostgresState, PrimaryReport};
+use crate::records::RequestState;
+
+pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if let Event::Renewed { nonce, seq, t0, revision } = event
+        && *nonce == hold.nonce
+        && *seq > hold.seq
+    {
+        hold.seq = *seq;
+        hold.t0 = *t0;
+        hold.revision = *revision;
+    }
+    if let Some(cause) = emergency(&hold, event, facts) {
+        return step_down::begin(hold, cause, Manner::Emergency, None, facts);
+    }
+    if *event == Event::StopForGood {
+        let cause = Reason::new("stopped", "the daemon stops and hands over");
+        return step_down::begin(hold, cause, Manner::Orderly, None, facts);
+    }
+    let mut commands = vec![Command::Renew { hold: hold.clone() }];
+    if let Some((cause, manner)) = trouble(&hold, facts) {
+        return step_down::begin(hold, cause, manner, None, facts);
+    }
+    let armed = is_armed(&hold, facts);
+    if !armed {
+        commands.push(Command::Arm { hold: hold.clone() });
+        return (State::Holding(hold), commands);
+    }
+    commands.extend(facts.cluster.and_then(|view| orders::lead(view, facts, &hold)).map(Command::OrderPostgres));
+    let (PostgresState::Primary(primary), Some(view)) = (&facts.postgres.state, facts.cluster) else {
+        return (State::Holding(hold), commands);
+    };
+    if !primary.writable || primary.epoch != hold.epoch {
+        return (State::Holding(hold), commands);
+    }
+    advance(&mut hold, primary, facts, &mut commands);
+    if hold.stage == Stage::Serving {
+        commands.push(Command::AssignVip { epoch: hold.epoch });
+        commands.extend(finished_force(view, &hold));
+        match requests::pending(view, facts, &hold) {
+            Some(Judged::Accept { id, designated }) => return obey(hold, id, designated, facts),
+            Some(Judged::Refuse { id, detail }) => {
+                commands.push(Command::UpdateRequest { id, state: RequestState::Refused, detail });
+            }
+            None => {}
+        }
+    }
+    (State::Holding(hold), commands)
+}
+
+fn is_armed(hold: &Hold, facts: &Facts<'_>) -> bool {
+    facts.heart.and_then(|heart| heart.armed.as_ref()).is_some_and(|(epoch, nonce, fence_at)| {
+        *epoch == hold.epoch && *nonce == hold.nonce && *fence_at > facts.now
+    })
+}
+
+/// What leaves no time for order: stop at once, VIP first.
+fn emergency(hold: &Hold, event: &Event, facts: &Facts<'_>) -> Option<Reason> {
+    let age = facts.now.since(hold.t0);
+    if age >= facts.timing.step_down_after() {
+        return Some(Reason::new("lease-in-doubt", format!("no renewal confirmed for {} ms", age.as_millis())));
+    }
+    match event {
+        Event::HoldLost { nonce } if *nonce == hold.nonce => {
+            return Some(Reason::new("hold-lost", "the leader key is not ours any more"));
+        }
+        Event::HeartSilent => return Some(Reason::new("heart-silent", "heart does not acknowledge renewals")),
+        Event::Look
+        | Event::HoldLost { .. }
+        | Event::LeaderRead(_)
+        | Event::EffectEnded
+        | Event::ClaimWon { .. }
+        | Event::ClaimLost { .. }
+        | Event::Renewed { .. }
+        | Event::CheckpointEnded
+        | Event::VipGone
+        | Event::VacancySent
+        | Event::StopForGood => {}
+    }
+    let Some(heart) = facts.heart else {
+        return Some(Reason::new("heart-gone", "heart is gone, and PostgreSQL with it"));
+    };
+    if heart.fenced.is_some_and(|fenced| fenced >= hold.epoch) {
+        return Some(Reason::new("fenced", "heart has fenced this epoch"));
+    }
+    if let Some(view) = facts.cluster
+        && let Some(reason) = &view.went_back
+    {
+        return Some(reason.clone());
+    }
+    None
+}
+
+/// Known failures resign at once instead of letting D run.
+fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
+    let quick = |code, text: &str| Some((Reason::new(code, text), Manner::Quick));
+    let slow = facts.now.since(hold.since) > facts.promote_deadline;
+    match &facts.postgres.state {
+        PostgresState::Down { .. } | PostgresState::Stopping if hold.stage != Stage::Promoting => {
+            return quick("postgres-down", "PostgreSQL has ended");
+        }
+        PostgresState::Standby { .. } | PostgresState::Starting if hold.stage != Stage::Promoting => {
+            return quick("postgres-not-primary", "PostgreSQL is not the primary any more");
+        }
+        PostgresState::Down { .. }
+        | PostgresState::Stopping
+        | PostgresState::Standby { .. }
+        | PostgresState::Starting
+        | PostgresState::Promoting { .. }
+            if slow =>
+        {
+            return quick("promotion-slow", "PostgreSQL did not become writable within promote_deadline");
+        }
+        PostgresState::Unknown
+        | PostgresState::Down { .. }
+        | PostgresState::Starting
+        | PostgresState::Standby { .. }
+        | PostgresState::Promoting { .. }
+        | PostgresState::Primary(_)
+        | PostgresState::Stopping => {}
+    }
+    if let Some(reason) = facts.postgres.problems.iter().find(|reason| reason.code == "promotion-failed") {
+        return Some((reason.clone(), Manner::Quick));
+    }
+    if hold.stage == Stage::Promoting {
+        return None;
+    }
+    if let Some(detail) = facts.tripped.get(&ServiceName::Postgres) {
+        // It hangs: asking it to stop in order would only wait for the escalation.
+        let cause = Reason::new("postgres-failing", format!("PostgreSQL fails its checks: {detail}"));
+        return Some((cause, Manner::Emergency));
+    }
+    handover_cause(facts)
+}
+
+/// Failures that move the leadership only when somebody else can take it.
+fn handover_cause(facts: &Facts<'_>) -> Option<(Reason, Manner)> {
+    let view = facts.cluster?;
+    let system = facts.tripped.get(&ServiceName::System).map(|detail| ("disk-failing", detail));
+    if let Some((code, detail)) = system
+        && requests::successor(view, facts).is_ok()
+    {
+        return Some((Reason::new(code, format!("disk check failed: {detail}")), Manner::Quick));
+    }
+    let detail = facts.tripped.get(&ServiceName::Search)?;
+    let healthy = |node: &NodeId| {
+        view.nodes.get(node).is_some_and(|seen| seen.record.health.get("search").is_some_and(|health| health == "ok"))
+    };
+    let target = requests::successor(view, facts).ok().filter(healthy)?;
+    let name = view.name_of(&target);
+    let text = format!("the search engine fails here ({detail}) and is healthy on {name}");
+    Some((Reason::new("search-failing", text), Manner::Orderly))
+}
+
+/// Rule R6: clients are let in when q voters have flushed past the promotion point on the new timeline.
+fn advance(hold: &mut Hold, primary: &PrimaryReport, facts: &Facts<'_>, commands: &mut Vec<Command>) {
+    commands.push(Command::KeepVoters { epoch: hold.epoch, nonce: hold.acquired_with.clone() });
+    let waited = facts.now.since(hold.since).as_millis();
+    if hold.stage == Stage::Promoting {
+        hold.stage = Stage::AwaitingVoters;
+        let text = format!("PostgreSQL is writable on timeline {} {waited} ms after the key", primary.timeline);
+        commands.push(record("writable", hold.epoch, text));
+    }
+    if hold.stage == Stage::AwaitingVoters && voters_have_it(primary, facts) {
+        hold.stage = Stage::Serving;
+        commands.push(record("serving", hold.epoch, format!("clients are let in {waited} ms after the key")));
+    }
+}
+
+fn voters_have_it(primary: &PrimaryReport, facts: &Facts<'_>) -> bool {
+    let Some(record) = facts.cluster.and_then(|view| view.voters.as_ref()).map(|seen| &seen.record) else {
+        return false;
+    };
+    if facts.mode == ReplicationMode::Async || record.voters.is_empty() {
+        return true;
+    }
+    let caught_up = primary
+        .followers
+        .iter()
+        .filter(|(node, row)| record.voters.contains(*node) && row.streaming && row.flushed >= primary.promoted_at)
+        .count();
+    caught_up >= record.quorum.max(1) as usize
+}
+
+/// A force-leader request of an older epoch that named this node is fulfilled.
+fn finished_force(view: &crate::cluster::ClusterView, hold: &Hold) -> Option<Command> {
+    view.requests.iter().find(|(_, seen)| seen.record.state == RequestState::Working).map(|(id, _)| {
+        let detail = format!("{} leads and serves under epoch {}", hold_name(view, hold), hold.epoch);
+        Command::UpdateRequest { id: id.clone(), state: RequestState::Done, detail }
+    })
+}
+
+fn hold_name(view: &crate::cluster::ClusterView, hold: &Hold) -> String {
+    view.history.get(&hold.epoch).map_or_else(|| "this node".to_owned(), |record| view.name_of(&record.node))
+}
+
+fn obey(hold: Hold, id: String, designated: Option<NodeId>, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let name = designated.as_ref().zip(facts.cluster).map(|(node, view)| view.name_of(node));
+    let cause = match name {
+        Some(name) => Reason::new("promote-ordered", format!("the operator promotes {name}")),
+        None => Reason::new("demote-ordered", "the operator demotes this node"),
+    };
+    step_down::begin(hold, cause, Manner::Orderly, Some(Asked { request: id, designated }), facts)
+}
+
+/// Why a holder does not serve yet.
+pub(super) fn reasons(hold: &Hold, facts: &Facts<'_>) -> Vec<Reason> {
+    match hold.stage {
+        Stage::Serving => Vec::new(),
+        Stage::AwaitingVoters => {
+            vec![Reason::new("awaiting-voters", "waiting for a voter to flush past the promotion point")]
+        }
+        Stage::Promoting if !is_armed(hold, facts) => vec![Reason::new("arming", "waiting for heart to arm its fences")],
+        Stage::Promoting => vec![Reason::new("promoting", "PostgreSQL is being promoted")],
+    }
+}

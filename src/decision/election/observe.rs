@@ -1,0 +1,365 @@
+//! Observing: somebody else leads, or the seat is stale or empty and this node bids for it.
+
+use super::completeness::valid_bids;
+use super::requests::{self, Forced};
+use super::{Command, Completeness, Event, Facts, Observing, State, claim, completeness, last_leader, orders};
+use crate::cluster::{ClusterView, Seen};
+use crate::model::{Epoch, NodeId, Position, Reason, ReplicationMode, Revision, Timestamp};
+use crate::postgres_report::PostgresOrder;
+use crate::records::{BidRecord, LeaderValue, Vacancy};
+use std::time::Duration;
+
+/// An effect that has not answered for so long is asked for again.
+const EFFECT_LIMIT: Duration = Duration::from_secs(2);
+/// Among equal copies each rank waits this much longer than the one before it.
+const RANK_DELAY: Duration = Duration::from_millis(150);
+/// How long the highest bidder may be unable to lead before others fetch its WAL (rule R14).
+const CATCH_UP_AFTER: Duration = Duration::from_millis(500);
+
+/// How the seat looks from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// The key is absent.
+    Absent,
+    /// Renewed recently enough.
+    Taken { by: NodeId, epoch: Epoch },
+    /// Voters bid (and promise); nobody may take it before `open_at`.
+    Bidding { open_at: Timestamp, designated: Option<NodeId> },
+}
+
+pub(super) fn seat(leader: Option<&Seen<LeaderValue>>, facts: &Facts<'_>) -> Seat {
+    let Some(leader) = leader else { return Seat::Absent };
+    let age = facts.now.since(leader.at);
+    match &leader.record {
+        LeaderValue::Holder(holder) if age < facts.timing.fence_after() => {
+            Seat::Taken { by: holder.guid.clone(), epoch: holder.epoch }
+        }
+        LeaderValue::Holder(_) => Seat::Bidding { open_at: leader.at.plus(facts.timing.ttl), designated: None },
+        // Nobody knows whether the former holder is fenced: D runs from here (rule R8).
+        LeaderValue::Vacancy(vacancy) if vacancy.left_by.is_none() => {
+            Seat::Bidding { open_at: leader.at.plus(facts.timing.ttl), designated: None }
+        }
+        LeaderValue::Vacancy(vacancy) => {
+            let designated = vacancy.designated.clone().filter(|_| age < facts.timing.designation_window());
+            Seat::Bidding { open_at: leader.at, designated }
+        }
+    }
+}
+
+pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    match event {
+        Event::LeaderRead(revision) => {
+            state.confirmed = Some(*revision);
+            state.busy_since = None;
+        }
+        Event::EffectEnded => state.busy_since = None,
+        Event::Look
+        | Event::ClaimWon { .. }
+        | Event::ClaimLost { .. }
+        | Event::Renewed { .. }
+        | Event::HoldLost { .. }
+        | Event::HeartSilent
+        | Event::CheckpointEnded
+        | Event::VipGone
+        | Event::VacancySent
+        | Event::StopForGood => {}
+    }
+    if state.busy_since.is_some_and(|since| facts.now.since(since) > EFFECT_LIMIT) {
+        state.busy_since = None;
+    }
+    let Some(view) = facts.cluster else { return (State::Observing(state), Vec::new()) };
+    if view.went_back.is_some() {
+        return (State::Observing(state), Vec::new());
+    }
+    let mut commands = leftovers(facts);
+    match seat(view.leader.as_ref(), facts) {
+        Seat::Absent => create_vacancy(&mut state, view, facts, &mut commands),
+        Seat::Taken { by, epoch } => {
+            state.confirmed = None;
+            state.complete_since = None;
+            let revision = view.leader.as_ref().map(|leader| leader.revision).unwrap_or_default();
+            if by != *facts.me
+                && let Ok(order) = orders::follow(view, facts, &by, epoch, revision)
+            {
+                commands.push(Command::OrderPostgres(order));
+            }
+        }
+        Seat::Bidding { open_at, designated } => {
+            return bid(state, view, facts, commands, open_at, designated.as_ref());
+        }
+    }
+    (State::Observing(state), commands)
+}
+
+/// A VIP or an arming of an earlier time has no business here; heart refuses to disarm while PostgreSQL lives.
+fn leftovers(facts: &Facts<'_>) -> Vec<Command> {
+    let mut commands = vec![Command::RestVoters];
+    if let Some(heart) = facts.heart {
+        if heart.vip_held {
+            commands.push(Command::ReleaseVip);
+        }
+        if let Some((epoch, _, _)) = &heart.armed
+            && heart.postgres_gone
+            && !heart.vip_held
+        {
+            commands.push(Command::Disarm { epoch: *epoch });
+        }
+    }
+    commands
+}
+
+fn create_vacancy(state: &mut Observing, view: &ClusterView, facts: &Facts<'_>, commands: &mut Vec<Command>) {
+    if state.busy_since.is_some() {
+        return;
+    }
+    state.busy_since = Some(facts.now);
+    commands.push(Command::CreateVacancy(Vacancy {
+        schema: crate::records::SCHEMA,
+        left_by: None,
+        epoch: view.newest_epoch(),
+        final_position: None,
+        designated: None,
+        cause: "the leader key was absent".to_owned(),
+        nonce: facts.fresh_nonce.clone(),
+    }));
+}
+
+fn bid(
+    mut state: Observing,
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    mut commands: Vec<Command>,
+    open_at: Timestamp,
+    designated: Option<&NodeId>,
+) -> (State, Vec<Command>) {
+    let Some(leader) = &view.leader else { return (State::Observing(state), commands) };
+    let revision = leader.revision;
+    if state.confirmed != Some(revision) {
+        if state.busy_since.is_none() {
+            state.busy_since = Some(facts.now);
+            commands.push(Command::ReadLeader);
+        }
+        return (State::Observing(state), commands);
+    }
+    let judged = completeness(view, revision);
+    note_completeness(&mut state, &judged, revision, facts.now);
+    match source_to_catch_up_from(&state, view, facts, &judged, revision) {
+        Some(order) => commands.push(Command::OrderPostgres(order)),
+        None => commands.push(Command::OrderPostgres(PostgresOrder::Detach { revision })),
+    }
+    put_bid(&mut state, view, facts, revision, &mut commands);
+    let forced = requests::forced(view, facts);
+    if let Some(forced) = &forced
+        && let Some(refusal) = requests::refusal(view, forced, &judged)
+    {
+        commands.push(refusal);
+        return (State::Observing(state), commands);
+    }
+    if may_claim(&state, view, facts, &judged, open_at, designated, forced.as_ref()).is_ok() {
+        return claim::begin(view, facts, revision, &judged, commands, forced);
+    }
+    (State::Observing(state), commands)
+}
+
+fn note_completeness(state: &mut Observing, judged: &Completeness, revision: Revision, now: Timestamp) {
+    match judged {
+        Completeness::Missing { .. } => state.complete_since = None,
+        Completeness::Complete { .. } => {
+            if state.complete_since.is_none_or(|(of, _)| of != revision) {
+                state.complete_since = Some((revision, now));
+            }
+        }
+    }
+}
+
+/// Puts this node's bid if the proof is there and etcd does not show it yet.
+fn put_bid(
+    state: &mut Observing,
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    revision: Revision,
+    commands: &mut Vec<Command>,
+) {
+    let Some((promised, position)) = facts.postgres.detached else { return };
+    if promised != revision || state.busy_since.is_some() || facts.postgres.unsynced.is_some() {
+        return;
+    }
+    let bid = BidRecord {
+        schema: crate::records::SCHEMA,
+        guid: facts.me.clone(),
+        revision,
+        position,
+        token: facts.postgres.token.clone(),
+        ineligible: facts.ineligible(),
+        priority: facts.priority,
+    };
+    if view.bids.get(facts.me).is_some_and(|seen| seen.record == bid) {
+        return;
+    }
+    state.busy_since = Some(facts.now);
+    state.bid_sent = Some((revision, position));
+    commands.push(Command::PutBid(bid));
+}
+
+/// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has.
+fn source_to_catch_up_from(
+    state: &Observing,
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    judged: &Completeness,
+    revision: Revision,
+) -> Option<PostgresOrder> {
+    let Completeness::Complete { best, best_by: Some(source), .. } = judged else { return None };
+    let mine = facts.postgres.position?;
+    let (_, since) = state.complete_since?;
+    let cannot_lead = view.bids.get(source).is_some_and(|bid| !bid.record.ineligible.is_empty());
+    let could_lead = facts.ineligible().is_empty() && facts.postgres.promised == revision;
+    let waited = facts.now.since(since) > CATCH_UP_AFTER;
+    (source != facts.me && mine < *best && cannot_lead && could_lead && waited)
+        .then(|| orders::catch_up(view, facts, source, revision))
+        .flatten()
+}
+
+/// Whether this node may send the acquiring transaction now; otherwise why not.
+pub(super) fn may_claim(
+    state: &Observing,
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    judged: &Completeness,
+    open_at: Timestamp,
+    designated: Option<&NodeId>,
+    forced: Option<&Forced>,
+) -> Result<(), Reason> {
+    let Some(leader) = &view.leader else { return Err(Reason::new("key-absent", "the leader key is absent")) };
+    let mine = my_valid_bid(view, facts, leader.revision)?;
+    if facts.now < open_at {
+        return Err(Reason::new("not-yet", "the last renewal is younger than leader_ttl"));
+    }
+    if let Some(reason) = facts.ineligible().into_iter().find(|reason| !forced.is_some_and(|f| f.overrides(reason))) {
+        return Err(reason);
+    }
+    if forced.is_none() {
+        switches_allow(view, facts)?;
+        if let Some(other) = designated.filter(|other| *other != facts.me) {
+            return Err(Reason::new("designated-other", format!("{} is to lead next", view.name_of(other))));
+        }
+    }
+    if forced.is_some_and(|f| f.accept_data_loss) {
+        return Ok(());
+    }
+    if facts.mode == ReplicationMode::Async {
+        return best_of_window(view, facts, judged, leader, mine);
+    }
+    match judged {
+        Completeness::Missing { whose, needed } => Err(bids_missing(view, whose, *needed)),
+        Completeness::Complete { best, best_by, .. } => {
+            if mine < *best {
+                let of = best_by.as_ref().map_or_else(|| "the last leader".to_owned(), |by| view.name_of(by));
+                return Err(Reason::new("behind-best", format!("{of} has more of the write-ahead log")));
+            }
+            wait_for_rank(state, view, facts, mine, leader.revision)
+        }
+    }
+}
+
+fn my_valid_bid(view: &ClusterView, facts: &Facts<'_>, revision: Revision) -> Result<Position, Reason> {
+    let bid = valid_bids(view, revision).find(|(node, _)| *node == facts.me);
+    let detached = facts.postgres.detached.filter(|(promised, _)| *promised == revision);
+    match (bid, detached) {
+        (Some((_, bid)), Some((_, position))) if bid.record.position == position => Ok(position),
+        (Some(_) | None, Some(_) | None) => {
+            Err(Reason::new("no-bid", "this node's own bid for the empty seat is not recorded yet"))
+        }
+    }
+}
+
+fn switches_allow(view: &ClusterView, facts: &Facts<'_>) -> Result<(), Reason> {
+    // The last leader taking over again is no change of leadership.
+    if !view.cluster_failover_on() && last_leader(view).as_ref() != Some(facts.me) {
+        return Err(Reason::new("cluster-failover-off", "failover is switched off for the cluster"));
+    }
+    Ok(())
+}
+
+fn bids_missing(view: &ClusterView, whose: &[NodeId], needed: usize) -> Reason {
+    let names: Vec<_> = whose.iter().map(|node| view.name_of(node)).collect();
+    Reason::new("bids-missing", format!("{needed} more bid(s) needed to prove completeness; missing: {}", names.join(", ")))
+}
+
+/// Without synchronous commit: after a bid window the best position takes the key; a proven complete set need not wait.
+fn best_of_window(
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    judged: &Completeness,
+    leader: &Seen<LeaderValue>,
+    mine: Position,
+) -> Result<(), Reason> {
+    let best = valid_bids(view, leader.revision).map(|(_, bid)| bid.record.position).max().unwrap_or_default();
+    if mine < best {
+        return Err(Reason::new("behind-best", "another node has more of the write-ahead log"));
+    }
+    if let Completeness::Complete { best, .. } = judged
+        && mine >= *best
+    {
+        return Ok(());
+    }
+    if facts.now < leader.at.plus(facts.timing.bid_window()) {
+        return Err(Reason::new("bid-window", "bids are still being collected"));
+    }
+    Ok(())
+}
+
+/// Equal copies go one after another: priority first, identity last.
+fn wait_for_rank(
+    state: &Observing,
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    mine: Position,
+    revision: Revision,
+) -> Result<(), Reason> {
+    let ahead = valid_bids(view, revision)
+        .filter(|(node, bid)| *node != facts.me && bid.record.ineligible.is_empty() && bid.record.position >= mine)
+        .filter(|(node, bid)| (bid.record.priority, facts.me) > (facts.priority, *node))
+        .count();
+    let waited = state.complete_since.map(|(_, since)| facts.now.since(since)).unwrap_or_default();
+    let turn = RANK_DELAY.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
+    if waited < turn { Err(Reason::new("rank", "an equal copy with a higher rank goes first")) } else { Ok(()) }
+}
+
+/// Why this node does not lead, seen from observing.
+pub(super) fn reasons(state: &Observing, facts: &Facts<'_>) -> Vec<Reason> {
+    let Some(view) = facts.cluster else {
+        return vec![Reason::new("etcd-unseen", "etcd has not answered yet")];
+    };
+    if let Some(reason) = &view.went_back {
+        return vec![reason.clone()];
+    }
+    let silent = facts.now.since(view.heard_at);
+    let mut reasons = Vec::new();
+    if silent > facts.timing.step_down_after() {
+        reasons.push(Reason::new("etcd-silent", "etcd does not answer with a quorum"));
+    }
+    match seat(view.leader.as_ref(), facts) {
+        Seat::Absent => reasons.push(Reason::new("key-absent", "the leader key is absent; a vacancy is being created")),
+        Seat::Taken { by, .. } => {
+            reasons.push(Reason::new("other-leads", format!("{} leads", view.name_of(&by))));
+            reasons.extend(facts.ineligible());
+        }
+        Seat::Bidding { open_at, designated } => {
+            let revision = view.leader.as_ref().map(|leader| leader.revision).unwrap_or_default();
+            let judged = completeness(view, revision);
+            let claim = may_claim(state, view, facts, &judged, open_at, designated.as_ref(), None);
+            reasons.extend(facts.ineligible());
+            reasons.extend(claim.err());
+            if let Completeness::Missing { whose, needed } = &judged {
+                reasons.push(bids_missing(view, whose, *needed));
+            }
+            if let Err(switch) = switches_allow(view, facts) {
+                reasons.push(switch);
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    reasons.retain(|reason| seen.insert(reason.code.clone()));
+    reasons
+}

@@ -1,0 +1,184 @@
+//! Stepping down: one way, in order, and nothing is resigned before every process of PostgreSQL is reaped.
+//!
+//! Planned: checkpoint, `/leader` 503, PostgreSQL stopped fast and reaped, VIP off, vacancy with the final position.
+//! Emergency: VIP off and PostgreSQL killed at once; the vacancy only if etcd still takes it.
+
+use super::{Command, DownPhase, Event, Facts, Hold, Observing, Stage, State, SteppingDown, record};
+use crate::model::{NodeId, Position, Reason};
+use crate::postgres_report::{PostgresOrder, PostgresState};
+use crate::records::{RequestState, SCHEMA, Vacancy};
+use std::time::Duration;
+
+/// A planned stop goes on without its checkpoint after so long.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(10);
+/// A vacancy whose sending nobody answered for so long is over all the same (rule R11).
+const VACATE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much order there is time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Checkpoint first, while clients are still served.
+    Orderly,
+    /// Fast stop at once.
+    Quick,
+    /// VIP off and immediate stop at once.
+    Emergency,
+}
+
+/// The operator's request that a step-down serves.
+pub(super) struct Asked {
+    /// The request.
+    pub request: String,
+    /// Who shall lead next.
+    pub designated: Option<NodeId>,
+}
+
+pub(super) fn begin(
+    held: Hold,
+    cause: Reason,
+    manner: Manner,
+    asked: Option<Asked>,
+    facts: &Facts<'_>,
+) -> (State, Vec<Command>) {
+    let mut commands = vec![record("stepping-down", held.epoch, cause.text.clone())];
+    let (request, designated) = match asked {
+        Some(asked) => (Some(asked.request), asked.designated),
+        None => (None, None),
+    };
+    if let Some(id) = &request {
+        let detail = "the leader steps down".to_owned();
+        commands.push(Command::UpdateRequest { id: id.clone(), state: RequestState::Working, detail });
+    }
+    let serving = held.stage == Stage::Serving && matches!(facts.postgres.state, PostgresState::Primary(_));
+    let phase = if manner == Manner::Orderly && serving {
+        commands.push(Command::Checkpoint);
+        DownPhase::Checkpointing
+    } else {
+        DownPhase::Stopping
+    };
+    let down = SteppingDown {
+        was_writable: held.stage != Stage::Promoting,
+        planned: manner != Manner::Emergency,
+        hold: held,
+        cause,
+        designated,
+        since: facts.now,
+        phase,
+        request,
+    };
+    let (state, more) = step(down, &Event::Look, facts);
+    commands.extend(more);
+    (state, commands)
+}
+
+pub(super) fn step(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if let Event::Renewed { nonce, seq, t0, revision } = event
+        && *nonce == down.hold.nonce
+        && *seq > down.hold.seq
+    {
+        down.hold.seq = *seq;
+        down.hold.t0 = *t0;
+        down.hold.revision = *revision;
+    }
+    let lost = matches!(event, Event::HoldLost { nonce } if *nonce == down.hold.nonce) || *event == Event::HeartSilent;
+    let late = facts.now.since(down.hold.t0) >= facts.timing.step_down_after();
+    if down.planned && (lost || late || facts.heart.is_none()) {
+        down.planned = false;
+    }
+    match down.phase {
+        DownPhase::Checkpointing => checkpointing(down, event, facts),
+        DownPhase::Stopping => stopping(down, facts),
+        DownPhase::Releasing => releasing(down, event, facts),
+        DownPhase::Vacating => vacating(down, event, facts),
+    }
+}
+
+fn checkpointing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let over = *event == Event::CheckpointEnded || facts.now.since(down.since) > CHECKPOINT_LIMIT;
+    if over || !down.planned {
+        down.phase = DownPhase::Stopping;
+        return stopping(down, facts);
+    }
+    // Clients are still served: the hold goes on as it was.
+    let commands = vec![
+        Command::Renew { hold: down.hold.clone() },
+        Command::KeepVoters { epoch: down.hold.epoch, nonce: down.hold.acquired_with.clone() },
+        Command::AssignVip { epoch: down.hold.epoch },
+    ];
+    (State::SteppingDown(down), commands)
+}
+
+fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    let mut commands = vec![Command::RestVoters, Command::OrderPostgres(PostgresOrder::Stop { fast: down.planned })];
+    if down.planned {
+        commands.push(Command::Renew { hold: down.hold.clone() });
+    } else {
+        commands.push(Command::ReleaseVip);
+    }
+    if !postgres_gone(facts) {
+        return (State::SteppingDown(down), commands);
+    }
+    down.phase = DownPhase::Releasing;
+    commands.push(Command::ReleaseVip);
+    (State::SteppingDown(down), commands)
+}
+
+/// Both heart and the replication actor say that nothing is left; without heart the daemon's own look must do.
+fn postgres_gone(facts: &Facts<'_>) -> bool {
+    let down = matches!(facts.postgres.state, PostgresState::Down { .. });
+    match facts.heart {
+        Some(heart) => heart.postgres_gone && down,
+        None => down,
+    }
+}
+
+fn releasing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if *event != Event::VipGone {
+        let mut commands = vec![Command::ReleaseVip];
+        if down.planned {
+            commands.push(Command::Renew { hold: down.hold.clone() });
+        }
+        return (State::SteppingDown(down), commands);
+    }
+    down.phase = DownPhase::Vacating;
+    down.since = facts.now;
+    let vacancy = Vacancy {
+        schema: SCHEMA,
+        left_by: Some(facts.me.clone()),
+        epoch: down.hold.epoch,
+        final_position: final_position(&down, facts),
+        designated: down.designated.clone(),
+        cause: down.cause.text.clone(),
+        nonce: facts.fresh_nonce.clone(),
+    };
+    let story = match &vacancy.final_position {
+        Some(position) => format!("resigning; this copy ends at {} on timeline {}", position.lsn, position.timeline),
+        None => "resigning without a final position".to_owned(),
+    };
+    let commands = vec![
+        Command::SendVacancy { hold: down.hold.clone(), vacancy },
+        Command::Disarm { epoch: down.hold.epoch },
+        record("resigning", down.hold.epoch, story),
+    ];
+    (State::SteppingDown(down), commands)
+}
+
+/// Only a cleanly stopped primary of this very epoch knows where it ended (rule R12); an unsynced copy proves nothing.
+fn final_position(down: &SteppingDown, facts: &Facts<'_>) -> Option<Position> {
+    facts
+        .postgres
+        .final_position
+        .filter(|position| down.was_writable && position.epoch == down.hold.epoch && facts.postgres.unsynced.is_none())
+}
+
+fn vacating(down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if *event == Event::VacancySent || facts.now.since(down.since) > VACATE_LIMIT {
+        return (State::Observing(Observing::default()), Vec::new());
+    }
+    (State::SteppingDown(down), Vec::new())
+}
+
+/// Why a node that steps down does not lead.
+pub(super) fn reasons(down: &SteppingDown) -> Vec<Reason> {
+    vec![down.cause.clone()]
+}
