@@ -1,10 +1,28 @@
 //! ElectionActor: decides whether this node leads.
+//!
+//! Hears:   the cluster's records and its own renewals (EtcdSessionActor), heart's state (HeartLinkActor), PostgreSQL's report
+//!          (PgReplicationActor), tripped services (HealthActor), `StepDownAndStop` (the daemon's end), its own timer.
+//! Does:    `decision::election::step`, then the commands it returns (`election_effects`).
+//! Restart: begins undecided; adopts an own hold that heart still guards, and otherwise observes.
 
-use crate::heart::protocol::HeartState;
+use super::election_effects::Effects;
+use crate::board::ElectionView;
+use crate::context::NodeContext;
+use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::cluster::ClusterView;
-use leaderl_decision::model::{Nonce, Revision, ServiceName, Timestamp};
-use leaderl_decision::postgres_report::PostgresReport;
+use leaderl_decision::election::{self, Event, Facts, HeartFacts, Stage, State, Timing};
+use leaderl_decision::model::{ByteLag, Nonce, Reason, Revision, ServiceName, Timestamp};
+use leaderl_decision::postgres_report::{PostgresReport, PostgresState};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How often the election looks at the clock. The shortest delay it decides about is the rank delay of 150 ms.
+const TICK: Duration = Duration::from_millis(50);
+/// So many steps may follow each other without a new observation.
+const MOST_STEPS: usize = 6;
 
 /// What ElectionActor hears. Every message carries a whole value and is repeated by its sender's timer.
 #[derive(Debug)]
@@ -43,7 +61,277 @@ pub enum ElectionMessage {
         detail: String,
     },
     /// The daemon stops for good (SIGTERM): step down and hand over, then answer.
-    StepDownAndStop(ractor::RpcReplyPort<()>),
+    StepDownAndStop(RpcReplyPort<()>),
+    /// An effect ended (its own tasks).
+    Happened(Event),
     /// Timer.
     Tick,
+}
+
+/// The actor.
+pub struct ElectionActor;
+
+/// What it keeps between messages.
+pub struct ElectionActorState {
+    ctx: Arc<NodeContext>,
+    decided: State,
+    since: Timestamp,
+    cluster: Option<Arc<ClusterView>>,
+    heart: Option<HeartFacts>,
+    postgres: PostgresReport,
+    tripped: BTreeMap<ServiceName, String>,
+    reasons: Vec<(Reason, Timestamp)>,
+    effects: Effects,
+    stopping: Option<RpcReplyPort<()>>,
+    stopped: bool,
+    ticker: JoinHandle<()>,
+}
+
+impl Drop for ElectionActorState {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+impl Actor for ElectionActor {
+    type Msg = ElectionMessage;
+    type State = ElectionActorState;
+    type Arguments = Arc<NodeContext>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ElectionMessage>,
+        ctx: Arc<NodeContext>,
+    ) -> Result<ElectionActorState, ActorProcessingErr> {
+        let ticker = ticker(myself.clone());
+        let since = ctx.clock.now();
+        Ok(ElectionActorState {
+            effects: Effects::new(ctx.clone(), myself),
+            ctx,
+            decided: State::Undecided,
+            since,
+            cluster: None,
+            heart: None,
+            postgres: PostgresReport::default(),
+            tripped: BTreeMap::new(),
+            reasons: Vec::new(),
+            stopping: None,
+            stopped: false,
+            ticker,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<ElectionMessage>,
+        message: ElectionMessage,
+        state: &mut ElectionActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let event = state.note(message);
+        state.advance(event);
+        Ok(())
+    }
+}
+
+fn ticker(myself: ActorRef<ElectionMessage>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if myself.cast(ElectionMessage::Tick).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+impl ElectionActorState {
+    /// Keeps the fact; says which event it is for the decision.
+    fn note(&mut self, message: ElectionMessage) -> Event {
+        match message {
+            ElectionMessage::ClusterSeen(view) => {
+                self.cluster = Some(view);
+                Event::Look
+            }
+            ElectionMessage::Renewed { nonce, seq, t0, revision } => Event::Renewed { nonce, seq, t0, revision },
+            ElectionMessage::HoldLost { nonce } => Event::HoldLost { nonce },
+            ElectionMessage::HeartChanged(heart) => {
+                self.heart = heart.as_ref().map(heart_facts);
+                Event::Look
+            }
+            ElectionMessage::HeartSilent => Event::HeartSilent,
+            ElectionMessage::Postgres(report) => {
+                self.postgres = *report;
+                Event::Look
+            }
+            ElectionMessage::Health { service, tripped, detail } => {
+                self.note_health(service, tripped, detail);
+                Event::Look
+            }
+            ElectionMessage::StepDownAndStop(reply) => {
+                self.stopping = Some(reply);
+                Event::StopForGood
+            }
+            ElectionMessage::Happened(event) => event,
+            ElectionMessage::Tick if self.stopping.is_some() => Event::StopForGood,
+            ElectionMessage::Tick => Event::Look,
+        }
+    }
+
+    fn note_health(&mut self, service: ServiceName, tripped: bool, detail: String) {
+        let counts = service != ServiceName::System || self.ctx.settings.health.fatal_system_checks;
+        if tripped && counts {
+            self.tripped.insert(service, detail);
+        } else {
+            self.tripped.remove(&service);
+        }
+    }
+
+    /// Steps until nothing changes; then publishes.
+    fn advance(&mut self, first: Event) {
+        let mut event = first;
+        for _ in 0..MOST_STEPS {
+            if self.stopped {
+                return;
+            }
+            let now = self.ctx.clock.now();
+            let nonce = fresh_nonce();
+            let before = self.decided.clone();
+            let name = before.name();
+            let (after, commands) = election::step(before.clone(), &event, &self.facts(now, &nonce));
+            let moved = after.name() != name;
+            let in_state = now.since(self.since);
+            if moved {
+                self.since = now;
+            }
+            let changed = after != before;
+            self.decided = after;
+            for command in commands {
+                self.effects.carry_out(command, now, in_state);
+            }
+            self.finish_if_stopping();
+            if !changed {
+                break;
+            }
+            event = Event::Look;
+        }
+        self.publish();
+    }
+
+    fn finish_if_stopping(&mut self) {
+        let idle = matches!(self.decided, State::Observing(_) | State::Undecided);
+        if idle && let Some(reply) = self.stopping.take() {
+            self.stopped = true;
+            if reply.send(()).is_err() {
+                tracing::debug!("nobody waits for the end of the election any more");
+            }
+        }
+    }
+
+    fn facts<'a>(&'a self, now: Timestamp, fresh_nonce: &'a Nonce) -> Facts<'a> {
+        let settings = &self.ctx.settings;
+        Facts {
+            now,
+            me: &self.ctx.guid,
+            boot_id: &self.ctx.boot_id,
+            timing: Timing { ttl: settings.election.leader_ttl },
+            mode: settings.replication.mode,
+            priority: settings.node.priority,
+            max_lag: ByteLag(settings.replication.max_bytes_behind_leader),
+            promote_deadline: settings.election.promote_deadline,
+            cluster: self.cluster.as_deref(),
+            heart: self.heart.as_ref(),
+            postgres: &self.postgres,
+            tripped: &self.tripped,
+            fresh_nonce,
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.ctx.clock.now();
+        let nonce = Nonce(String::new());
+        let facts = self.facts(now, &nonce);
+        let reasons = election::reasons(&self.decided, &facts);
+        let role = election::role(&self.decided, &facts);
+        let leader = election::holder(&facts);
+        let epoch = self.cluster.as_ref().map(|view| view.newest_epoch()).unwrap_or_default();
+        let aged: Vec<_> = reasons
+            .into_iter()
+            .map(|reason| {
+                let since = self.reasons.iter().find(|(old, _)| old.code == reason.code).map_or(now, |(_, since)| *since);
+                (reason, since)
+            })
+            .collect();
+        let step_down_after = facts.timing.step_down_after();
+        self.reasons = aged.clone();
+        let hold = self.decided.hold();
+        let serving = match &self.decided {
+            State::Holding(hold) => hold.stage == Stage::Serving,
+            State::SteppingDown(down) => down.phase == election::DownPhase::Checkpointing,
+            State::Undecided | State::Observing(_) | State::Claiming(_) => false,
+        };
+        let view = ElectionView {
+            state: self.decided.name().to_owned(),
+            role: role.to_owned(),
+            epoch,
+            leader,
+            holds_key: hold.is_some(),
+            writable: matches!(&self.decided, State::Holding(hold) if hold.stage != Stage::Promoting) || serving,
+            serves: serving && self.enough_followers(),
+            serves_until: hold.map(|hold| hold.t0.plus(step_down_after)).unwrap_or_default(),
+            reasons: aged,
+            since: self.since,
+        };
+        let changed = self.ctx.board.election.send_if_modified(|old| {
+            let differs = *old != view;
+            let visible = old.state != view.state || old.role != view.role || old.serves != view.serves;
+            if differs {
+                *old = view;
+            }
+            visible
+        });
+        if changed {
+            self.effects.post_status();
+        }
+    }
+
+    /// The original's `required_active_followers`: it gates `/leader`, nothing else.
+    fn enough_followers(&self) -> bool {
+        let required = self.ctx.settings.http.required_active_followers as usize;
+        match &self.postgres.state {
+            PostgresState::Primary(primary) => {
+                primary.followers.values().filter(|follower| follower.streaming).count() >= required
+            }
+            PostgresState::Unknown
+            | PostgresState::Down { .. }
+            | PostgresState::Starting
+            | PostgresState::Standby { .. }
+            | PostgresState::Promoting { .. }
+            | PostgresState::Stopping => required == 0,
+        }
+    }
+}
+
+fn heart_facts(state: &HeartState) -> HeartFacts {
+    HeartFacts {
+        armed: state.armed.as_ref().map(|lease| (lease.epoch, lease.nonce.clone(), lease.fence_at)),
+        fenced: state.fenced,
+        postgres_gone: state.postgres == PostgresProcess::Gone,
+        vip_held: !state.vips.is_empty(),
+    }
+}
+
+/// 128 random bits in hexadecimal.
+pub fn fresh_nonce() -> Nonce {
+    let mut bytes = [0_u8; 16];
+    if let Err(why) = getrandom::fill(&mut bytes) {
+        // Two hashers with keys of their own: still unlike any other nonce, and the log says what happened.
+        tracing::error!(%why, "the kernel gives no random bytes");
+        for half in bytes.chunks_mut(8) {
+            let hash = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), half.len());
+            half.copy_from_slice(&hash.to_le_bytes());
+        }
+    }
+    Nonce(hex::encode(bytes))
 }

@@ -19,6 +19,11 @@ pub enum PgReplicationMessage {
         /// q.
         quorum: u32,
     },
+    /// Checkpoint now, so that the stop that follows is short; answered when done.
+    CheckpointNow {
+        /// Told when it is done (or failed).
+        reply: ractor::RpcReplyPort<()>,
+    },
     /// heart's state changed (HeartLinkActor).
     HeartChanged(Option<HeartState>),
     /// Timer.

@@ -1,0 +1,277 @@
+//! What the election's commands do: transactions on the leader key, orders to the neighbours, lines of the journal.
+//!
+//! Everything slow runs in a task of its own, ends within its limit, and tells the election by `Happened`.
+
+use super::election::ElectionMessage;
+use super::etcd_session::EtcdSessionMessage;
+use super::membership::MembershipMessage;
+use super::voters::VotersMessage;
+use crate::actors::api::journal::{JournalEntry, JournalMessage};
+use crate::actors::network::vip::VipMessage;
+use crate::actors::postgres::pg_replication::PgReplicationMessage;
+use crate::context::NodeContext;
+use crate::ports::ArmedLease;
+use leaderl_decision::election::{Command, Event, Hold};
+use leaderl_decision::model::{Epoch, Timestamp};
+use leaderl_decision::records::{LeaderValue, RequestState};
+use ractor::ActorRef;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+use super::leader_key;
+
+/// An unchanged order is repeated this often.
+const REPEAT: Duration = Duration::from_millis(500);
+
+/// Carries out commands for one incarnation of the election.
+pub(super) struct Effects {
+    ctx: Arc<NodeContext>,
+    myself: ActorRef<ElectionMessage>,
+    running: BTreeMap<&'static str, JoinHandle<()>>,
+    sent: Vec<(Discriminant<Command>, Command, Timestamp)>,
+}
+
+impl Drop for Effects {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Effects {
+    pub(super) fn new(ctx: Arc<NodeContext>, myself: ActorRef<ElectionMessage>) -> Self {
+        Self { ctx, myself, running: BTreeMap::new(), sent: Vec::new() }
+    }
+
+    /// The posted status shall follow soon.
+    pub(super) fn post_status(&self) {
+        if self.ctx.neighbours.membership.cast(MembershipMessage::PostNow).is_err() {
+            tracing::debug!("membership is not running; it posts when it starts");
+        }
+    }
+
+    /// Does it, or begins to.
+    pub(super) fn carry_out(&mut self, command: Command, now: Timestamp, in_state: Duration) {
+        match command {
+            Command::Record { code, epoch, text } => self.record(code, epoch, text, in_state),
+            Command::ReadLeader
+            | Command::CreateVacancy(_)
+            | Command::PutBid(_)
+            | Command::Claim(_)
+            | Command::Adopt { .. }
+            | Command::SendVacancy { .. } => self.on_the_key(command),
+            Command::Arm { .. }
+            | Command::Disarm { .. }
+            | Command::Checkpoint
+            | Command::ReleaseVip
+            | Command::UpdateRequest { .. } => self.in_a_task(command, now),
+            Command::Renew { .. }
+            | Command::OrderPostgres(_)
+            | Command::AssignVip { .. }
+            | Command::KeepVoters { .. }
+            | Command::RestVoters => {
+                if self.is_due(&command, now, REPEAT) {
+                    self.order(command);
+                }
+            }
+        }
+    }
+
+    /// Whether this very command was not sent within `period`.
+    fn is_due(&mut self, command: &Command, now: Timestamp, period: Duration) -> bool {
+        let kind = discriminant(command);
+        match self.sent.iter_mut().find(|(sent, _, _)| *sent == kind) {
+            Some((_, last, at)) => {
+                let due = last != command || now.since(*at) >= period;
+                if due {
+                    *last = command.clone();
+                    *at = now;
+                }
+                due
+            }
+            None => {
+                self.sent.push((kind, command.clone(), now));
+                true
+            }
+        }
+    }
+
+    /// Orders to neighbours; a neighbour that restarts hears the repetition.
+    fn order(&self, command: Command) {
+        let near = &self.ctx.neighbours;
+        let heard = match command {
+            Command::Renew { hold } => near.etcd_session.cast(EtcdSessionMessage::Hold {
+                holder: leader_key::holder_of(&self.ctx, &hold),
+                revision: hold.revision,
+                t0: hold.t0,
+            }),
+            Command::OrderPostgres(order) => near.postgres.cast(PgReplicationMessage::Become(order)),
+            Command::AssignVip { epoch } => near.vip.cast(VipMessage::Assign { epoch }),
+            Command::KeepVoters { epoch, nonce } => near.voters.cast(VotersMessage::Keep { epoch, nonce }),
+            Command::RestVoters => near.voters.cast(VotersMessage::Rest),
+            Command::ReadLeader
+            | Command::CreateVacancy(_)
+            | Command::PutBid(_)
+            | Command::Claim(_)
+            | Command::Adopt { .. }
+            | Command::Arm { .. }
+            | Command::Checkpoint
+            | Command::ReleaseVip
+            | Command::SendVacancy { .. }
+            | Command::Disarm { .. }
+            | Command::UpdateRequest { .. }
+            | Command::Record { .. } => Ok(()),
+        };
+        if heard.is_err() {
+            tracing::debug!("an order found its actor not running; it is repeated");
+        }
+    }
+
+    /// Runs one task per kind at a time; a second order of that kind waits for the next look.
+    fn spawn(&mut self, kind: &'static str, work: impl Future<Output = Option<Event>> + Send + 'static) {
+        if self.running.get(kind).is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let myself = self.myself.clone();
+        let task = tokio::spawn(async move {
+            if let Some(event) = work.await
+                && myself.cast(ElectionMessage::Happened(event)).is_err()
+            {
+                tracing::debug!("the election ended before its effect did");
+            }
+        });
+        self.running.insert(kind, task);
+    }
+
+    fn on_the_key(&mut self, command: Command) {
+        let ctx = self.ctx.clone();
+        match command {
+            Command::ReadLeader => self.spawn("read", async move { Some(leader_key::read_leader(&ctx).await) }),
+            Command::CreateVacancy(vacancy) => self.spawn("vacancy", async move {
+                leader_key::create(&ctx, LeaderValue::Vacancy(vacancy)).await;
+                Some(Event::EffectEnded)
+            }),
+            Command::PutBid(bid) => self.spawn("bid", async move {
+                leader_key::put_bid(&ctx, &bid).await;
+                Some(Event::EffectEnded)
+            }),
+            Command::Claim(txn) => self.spawn("claim", async move { Some(leader_key::claim(&ctx, *txn).await) }),
+            Command::Adopt { holder, revision } => {
+                self.spawn("claim", async move { Some(leader_key::adopt(&ctx, holder, revision).await) });
+            }
+            Command::SendVacancy { hold, vacancy } => self.spawn("resign", async move {
+                leader_key::resign(&ctx, &hold, vacancy).await;
+                Some(Event::VacancySent)
+            }),
+            Command::Arm { .. }
+            | Command::Disarm { .. }
+            | Command::Checkpoint
+            | Command::ReleaseVip
+            | Command::UpdateRequest { .. }
+            | Command::Renew { .. }
+            | Command::OrderPostgres(_)
+            | Command::AssignVip { .. }
+            | Command::KeepVoters { .. }
+            | Command::RestVoters
+            | Command::Record { .. } => {}
+        }
+    }
+
+    fn in_a_task(&mut self, command: Command, now: Timestamp) {
+        let ctx = self.ctx.clone();
+        match command {
+            Command::Arm { hold } => self.arm(hold),
+            Command::Disarm { epoch } => self.spawn("disarm", async move {
+                let limit = ctx.settings.election.leader_ttl / 10;
+                if let Err(why) = ctx.guardian.disarm(epoch, limit).await {
+                    tracing::debug!(%epoch, %why, "not disarmed yet");
+                }
+                None
+            }),
+            Command::Checkpoint => self.spawn("checkpoint", async move {
+                let limit = Duration::from_secs(10);
+                let asked = |reply| PgReplicationMessage::CheckpointNow { reply };
+                if let Err(why) = ctx.neighbours.postgres.call(asked, limit).await {
+                    tracing::warn!(%why, "no checkpoint before the stop; the stop takes longer");
+                }
+                Some(Event::CheckpointEnded)
+            }),
+            Command::ReleaseVip => self.spawn("release-vip", async move {
+                let asked = |reply| VipMessage::Release { gone: Some(reply) };
+                match ctx.neighbours.vip.call(asked, Duration::from_secs(2)).await {
+                    Ok(()) => Some(Event::VipGone),
+                    Err(why) => {
+                        tracing::warn!(%why, "the VIP is not known to be gone yet");
+                        None
+                    }
+                }
+            }),
+            Command::UpdateRequest { ref id, state, ref detail } => {
+                let (id, detail) = (id.clone(), detail.clone());
+                if self.is_due(&command, now, Duration::from_secs(1)) {
+                    self.update_request(id, state, detail);
+                }
+            }
+            Command::ReadLeader
+            | Command::CreateVacancy(_)
+            | Command::PutBid(_)
+            | Command::Claim(_)
+            | Command::Adopt { .. }
+            | Command::SendVacancy { .. }
+            | Command::Renew { .. }
+            | Command::OrderPostgres(_)
+            | Command::AssignVip { .. }
+            | Command::KeepVoters { .. }
+            | Command::RestVoters
+            | Command::Record { .. } => {}
+        }
+    }
+
+    fn arm(&mut self, hold: Hold) {
+        let ctx = self.ctx.clone();
+        let lease = ArmedLease {
+            epoch: hold.epoch,
+            nonce: hold.nonce,
+            seq: hold.seq,
+            t0: hold.t0,
+            fence_at: hold.t0.plus(ctx.settings.election.leader_ttl * 2 / 3),
+        };
+        self.spawn("arm", async move {
+            let limit = ctx.settings.election.leader_ttl / 10;
+            match ctx.guardian.arm(lease, limit).await {
+                Ok(()) => Some(Event::EffectEnded),
+                Err(why) => {
+                    tracing::warn!(%why, "heart is not armed");
+                    None
+                }
+            }
+        });
+    }
+
+    fn update_request(&mut self, id: String, state: RequestState, detail: String) {
+        let ctx = self.ctx.clone();
+        self.spawn("request", async move {
+            leader_key::update_request(&ctx, &id, state, &detail).await;
+            None
+        });
+    }
+
+    fn record(&self, code: &'static str, epoch: Epoch, text: String, in_state: Duration) {
+        let entry = JournalEntry {
+            at: String::new(),
+            actor: "election".to_owned(),
+            code: code.to_owned(),
+            epoch,
+            text,
+            after_ms: u64::try_from(in_state.as_millis()).unwrap_or(u64::MAX),
+        };
+        if let Err(_not_running) = self.ctx.neighbours.journal.cast(JournalMessage::Record(entry.clone())) {
+            tracing::info!(code, %epoch, text = %entry.text, after_ms = entry.after_ms, "election");
+        }
+    }
+}
