@@ -2,7 +2,9 @@
 
 use crate::actors::Neighbours;
 use crate::board::Board;
-use crate::ports::{AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, ServiceControl};
+use crate::ports::{
+    AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, PostgresServer, ServiceControl,
+};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
 use leaderl_decision::model::NodeId;
@@ -33,6 +35,8 @@ pub struct NodeContext {
     pub addresses: Arc<dyn AddressTable>,
     /// Disks.
     pub disks: Arc<dyn Disks>,
+    /// The local PostgreSQL: its files and its sessions; its processes are heart's.
+    pub postgres: Arc<dyn PostgresServer>,
     /// A fresh connection to the local PostgreSQL, for its health check.
     pub postgres_probe: Arc<dyn PostgresProbe>,
     /// runit or systemd.

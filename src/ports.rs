@@ -11,10 +11,12 @@ use tokio::sync::watch;
 
 mod addresses;
 mod health;
+mod postgres;
 mod services;
 
 pub use addresses::*;
 pub use health::*;
+pub use postgres::*;
 pub use services::*;
 
 /// This node's clock: CLOCK_BOOTTIME, which counts suspend.
