@@ -12,3 +12,4 @@ pub mod context;
 pub mod heart;
 pub mod ports;
 pub mod settings;
+pub mod tree;

@@ -22,7 +22,10 @@ pub fn ineligible(facts: &Facts<'_>) -> Vec<Reason> {
         if !view.members.contains_key(facts.me) {
             reasons.push(Reason::new("not-a-member", "this node has no entry in members/"));
         }
-        reasons.extend(foreign_data(view.settings.as_ref().map(|seen| &seen.record), postgres.system_identifier.as_deref()));
+        reasons.extend(foreign_data(
+            view.settings.as_ref().map(|seen| &seen.record),
+            postgres.system_identifier.as_deref(),
+        ));
     }
     match &postgres.state {
         PostgresState::Down { initialised: false } => {

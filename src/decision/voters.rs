@@ -74,9 +74,11 @@ pub enum VoterStep {
 pub fn plan(state: &mut VotersState, facts: &VotersFacts<'_>) -> Option<VoterStep> {
     let step = next_change(state, facts)?;
     match step {
-        VoterStep::SetNames { .. } if !state.own_put => {
-            put(facts, facts.record.record.voters.clone(), "the record is put again, so that no late put of another can follow")
-        }
+        VoterStep::SetNames { .. } if !state.own_put => put(
+            facts,
+            facts.record.record.voters.clone(),
+            "the record is put again, so that no late put of another can follow",
+        ),
         VoterStep::SetNames { .. } | VoterStep::Put { .. } => Some(step),
     }
 }
@@ -121,7 +123,9 @@ fn next_change(state: &mut VotersState, facts: &VotersFacts<'_>) -> Option<Voter
     if !unnamed.is_empty() {
         // A removal under way: every remaining voter must have what was acknowledged before it took effect.
         let caught_up = names.iter().all(|node| flushed(facts, node).is_some_and(|lsn| lsn >= effective_at));
-        return caught_up.then(|| put(facts, names.clone(), "the removed voter's share is flushed by the rest")).flatten();
+        return caught_up
+            .then(|| put(facts, names.clone(), "the removed voter's share is flushed by the rest"))
+            .flatten();
     }
     None
 }
@@ -199,11 +203,7 @@ fn lonely(state: &VotersState, facts: &VotersFacts<'_>) -> Option<VoterStep> {
 }
 
 /// The mode without voters: an old record is emptied through etcd first, as in degrading.
-fn asynchronous(
-    facts: &VotersFacts<'_>,
-    voters: &BTreeSet<NodeId>,
-    names: &BTreeSet<NodeId>,
-) -> Option<VoterStep> {
+fn asynchronous(facts: &VotersFacts<'_>, voters: &BTreeSet<NodeId>, names: &BTreeSet<NodeId>) -> Option<VoterStep> {
     if !voters.is_empty() {
         return put(facts, BTreeSet::new(), "the mode is async: etcd first");
     }

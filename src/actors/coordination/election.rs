@@ -259,7 +259,8 @@ impl ElectionActorState {
         let aged: Vec<_> = reasons
             .into_iter()
             .map(|reason| {
-                let since = self.reasons.iter().find(|(old, _)| old.code == reason.code).map_or(now, |(_, since)| *since);
+                let since =
+                    self.reasons.iter().find(|(old, _)| old.code == reason.code).map_or(now, |(_, since)| *since);
                 (reason, since)
             })
             .collect();

@@ -62,7 +62,8 @@ fn leave(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<
     let Some(leader) = view.leader.as_ref().filter(|_| gone && !heart_holds) else {
         return (State::Observing(Observing::default()), Vec::new());
     };
-    let hold = claim::hold(facts, holder.epoch, holder.nonce.clone(), holder.nonce.clone(), holder.seq, leader.revision);
+    let hold =
+        claim::hold(facts, holder.epoch, holder.nonce.clone(), holder.nonce.clone(), holder.seq, leader.revision);
     let vacancy = Vacancy {
         schema: crate::records::SCHEMA,
         left_by: Some(facts.me.clone()),

@@ -40,7 +40,13 @@ pub struct ClaimTxn {
 ///
 /// A last leader that is no member any more cannot be asked for its commits: then only the new leader is known to be
 /// complete, which is what an empty V says.
-pub(super) fn voters_after(view: &ClusterView, me: &NodeId, epoch: Epoch, mode: ReplicationMode, proven: bool) -> VotersRecord {
+pub(super) fn voters_after(
+    view: &ClusterView,
+    me: &NodeId,
+    epoch: Epoch,
+    mode: ReplicationMode,
+    proven: bool,
+) -> VotersRecord {
     let old = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
     let version = old.version + 1;
     let empty = VotersRecord { schema: SCHEMA, voters: Default::default(), quorum: 1, epoch, mode, version };
@@ -115,7 +121,14 @@ pub(super) fn begin(
     (State::Claiming(Claiming { hold, adopts: false, since: facts.now }), commands)
 }
 
-pub(super) fn hold(facts: &Facts<'_>, epoch: Epoch, nonce: Nonce, acquired_with: Nonce, seq: u64, revision: Revision) -> Hold {
+pub(super) fn hold(
+    facts: &Facts<'_>,
+    epoch: Epoch,
+    nonce: Nonce,
+    acquired_with: Nonce,
+    seq: u64,
+    revision: Revision,
+) -> Hold {
     Hold { epoch, nonce, acquired_with, seq, t0: facts.now, revision, since: facts.now, stage: Stage::Promoting }
 }
 
@@ -138,7 +151,9 @@ fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) ->
         None => "the seat is empty".to_owned(),
     };
     let proof = match judged {
-        Completeness::Complete { used, .. } => format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len()),
+        Completeness::Complete { used, .. } => {
+            format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len())
+        }
         Completeness::Missing { needed, .. } => format!("{needed} bid(s) short of a proof"),
     };
     format!("{seat}; {proof}; this copy ends at {} on timeline {}", position.lsn, position.timeline)
@@ -147,7 +162,9 @@ fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) ->
 pub(super) fn step(claiming: Claiming, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
     match event {
         Event::ClaimWon { nonce, revision } if *nonce == claiming.hold.nonce => won(claiming, *revision, facts),
-        Event::ClaimLost { nonce } if *nonce == claiming.hold.nonce => (State::Observing(Observing::default()), Vec::new()),
+        Event::ClaimLost { nonce } if *nonce == claiming.hold.nonce => {
+            (State::Observing(Observing::default()), Vec::new())
+        }
         Event::Look
         | Event::ClaimWon { .. }
         | Event::ClaimLost { .. }
@@ -175,7 +192,10 @@ fn won(claiming: Claiming, revision: Revision, facts: &Facts<'_>) -> (State, Vec
     } else {
         ("won", format!("the leader key is held under epoch {}", hold.epoch))
     };
-    let commands =
-        vec![Command::Arm { hold: hold.clone() }, Command::Renew { hold: hold.clone() }, record(code, hold.epoch, text)];
+    let commands = vec![
+        Command::Arm { hold: hold.clone() },
+        Command::Renew { hold: hold.clone() },
+        record(code, hold.epoch, text),
+    ];
     (State::Holding(hold), commands)
 }

@@ -55,9 +55,10 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
 }
 
 fn is_armed(hold: &Hold, facts: &Facts<'_>) -> bool {
-    facts.heart.and_then(|heart| heart.armed.as_ref()).is_some_and(|(epoch, nonce, fence_at)| {
-        *epoch == hold.epoch && *nonce == hold.nonce && *fence_at > facts.now
-    })
+    facts
+        .heart
+        .and_then(|heart| heart.armed.as_ref())
+        .is_some_and(|(epoch, nonce, fence_at)| *epoch == hold.epoch && *nonce == hold.nonce && *fence_at > facts.now)
 }
 
 /// What leaves no time for order: stop at once, VIP first.
@@ -216,7 +217,9 @@ pub(super) fn reasons(hold: &Hold, facts: &Facts<'_>) -> Vec<Reason> {
         Stage::AwaitingVoters => {
             vec![Reason::new("awaiting-voters", "waiting for a voter to flush past the promotion point")]
         }
-        Stage::Promoting if !is_armed(hold, facts) => vec![Reason::new("arming", "waiting for heart to arm its fences")],
+        Stage::Promoting if !is_armed(hold, facts) => {
+            vec![Reason::new("arming", "waiting for heart to arm its fences")]
+        }
         Stage::Promoting => vec![Reason::new("promoting", "PostgreSQL is being promoted")],
     }
 }

@@ -21,7 +21,9 @@ pub use orders::lineage_of;
 
 use crate::cluster::ClusterView;
 use crate::failover_policy;
-use crate::model::{ByteLag, Epoch, NodeId, Nonce, Position, Reason, ReplicationMode, Revision, ServiceName, Timestamp};
+use crate::model::{
+    ByteLag, Epoch, NodeId, Nonce, Position, Reason, ReplicationMode, Revision, ServiceName, Timestamp,
+};
 use crate::postgres_report::{PostgresOrder, PostgresReport};
 use crate::records::{BidRecord, Holder, RequestState, Vacancy};
 use std::collections::BTreeMap;

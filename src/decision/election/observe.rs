@@ -283,7 +283,10 @@ fn switches_allow(view: &ClusterView, facts: &Facts<'_>) -> Result<(), Reason> {
 
 fn bids_missing(view: &ClusterView, whose: &[NodeId], needed: usize) -> Reason {
     let names: Vec<_> = whose.iter().map(|node| view.name_of(node)).collect();
-    Reason::new("bids-missing", format!("{needed} more bid(s) needed to prove completeness; missing: {}", names.join(", ")))
+    Reason::new(
+        "bids-missing",
+        format!("{needed} more bid(s) needed to prove completeness; missing: {}", names.join(", ")),
+    )
 }
 
 /// Without synchronous commit: after a bid window the best position takes the key; a proven complete set need not wait.

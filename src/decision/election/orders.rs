@@ -66,7 +66,12 @@ pub(super) fn follow(
 }
 
 /// Rule R14: the order to fetch missing WAL from a promised bidder that is ahead but may not lead.
-pub(super) fn catch_up(view: &ClusterView, facts: &Facts<'_>, source: &NodeId, revision: Revision) -> Option<PostgresOrder> {
+pub(super) fn catch_up(
+    view: &ClusterView,
+    facts: &Facts<'_>,
+    source: &NodeId,
+    revision: Revision,
+) -> Option<PostgresOrder> {
     let member = view.members.get(source)?;
     let ahead: &Position = &view.bids.get(source)?.record.position;
     Some(PostgresOrder::Follow(FollowOrder {

@@ -119,10 +119,14 @@ pub(super) fn may_succeed(view: &ClusterView, facts: &Facts<'_>, target: &NodeId
         return Err(format!("{name} is no member of this cluster"));
     }
     if !view.cluster_failover_on() {
-        return Err("failover is switched off for the cluster; switch it on with `leaderl set-cluster-failover on`".into());
+        return Err(
+            "failover is switched off for the cluster; switch it on with `leaderl set-cluster-failover on`".into()
+        );
     }
     if !view.node_failover_on(target) {
-        return Err(format!("failover is switched off for {name}; switch it on with `leaderl set-node-failover on {name}`"));
+        return Err(format!(
+            "failover is switched off for {name}; switch it on with `leaderl set-node-failover on {name}`"
+        ));
     }
     let Some(status) = view.nodes.get(target).filter(|seen| facts.now.since(seen.at) < STATUS_LIMIT) else {
         return Err(format!("{name} has not posted its status lately"));

@@ -1,0 +1,236 @@
+//! THE supervision tree: declared once, as data.
+//!
+//! `actors/start.rs` gives every declared worker its start function, `docs/supervision-tree.md` is drawn from here, and the
+//! folders under `actors/` mirror it.
+//!
+//! Order is meaning. Children start from top to bottom and stop from bottom to top: what is asked from outside stops first,
+//! then health, the VIP, PostgreSQL's actor, search, and coordination last, with the session that renews the key at the
+//! very end. Intensities multiply up the tree: a branch may restart its own children often, the root hardly ever.
+
+use leaderl_decision::model::ServiceName;
+use std::fmt;
+use std::fmt::Write as _;
+use std::time::Duration;
+use supervisors::{Shutdown, Strategy};
+
+/// Every child of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    /// Supervisor: etcd, heart, the election and what it rests on.
+    Coordination,
+    /// The session with etcd.
+    EtcdSession,
+    /// The link to heart.
+    HeartLink,
+    /// Membership and posted status.
+    Membership,
+    /// The election.
+    Election,
+    /// The voter record.
+    Voters,
+    /// Supervisor: the search engine.
+    Search,
+    /// The search engine's actor.
+    Es,
+    /// Supervisor: PostgreSQL.
+    Postgres,
+    /// PostgreSQL's actor.
+    PgReplication,
+    /// Supervisor: the VIP.
+    Network,
+    /// The VIP's actor.
+    Vip,
+    /// Supervisor: health checks.
+    Health,
+    /// One service's health.
+    HealthOf(ServiceName),
+    /// Supervisor: what the outside asks.
+    Api,
+    /// HTTP.
+    StatusHttp,
+    /// Admin socket.
+    AdminSocket,
+    /// Journal.
+    Journal,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Coordination => "coordination",
+            Self::EtcdSession => "etcd_session",
+            Self::HeartLink => "heart_link",
+            Self::Membership => "membership",
+            Self::Election => "election",
+            Self::Voters => "voters",
+            Self::Search => "search",
+            Self::Es => "es",
+            Self::Postgres => "postgres",
+            Self::PgReplication => "pg_replication",
+            Self::Network => "network",
+            Self::Vip => "vip",
+            Self::Health => "health",
+            Self::HealthOf(service) => return write!(f, "health({service})"),
+            Self::Api => "api",
+            Self::StatusHttp => "status_http",
+            Self::AdminSocket => "admin_socket",
+            Self::Journal => "journal",
+        };
+        f.write_str(name)
+    }
+}
+
+/// One entry of the declaration.
+#[derive(Debug)]
+pub enum Child {
+    /// A supervisor and its children.
+    Supervisor(&'static Branch),
+    /// An actor, and how long its orderly stop may take.
+    Worker(Actor, Shutdown),
+}
+
+/// A supervisor.
+#[derive(Debug)]
+pub struct Branch {
+    /// Its id below its parent; the root has none.
+    pub id: Option<Actor>,
+    /// Whom a child that ends takes along.
+    pub strategy: Strategy,
+    /// More restarts than this within `within`: the branch gives up.
+    pub restarts: u32,
+    /// See `restarts`.
+    pub within: Duration,
+    /// In start order.
+    pub children: &'static [Child],
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn worker(actor: Actor, seconds: u64) -> Child {
+    Child::Worker(actor, Shutdown::Within(secs(seconds)))
+}
+
+/// The root: what a later branch does rests on what the earlier ones know, so a branch that gives up takes the later ones
+/// along. Two in a minute: after that restarting has not helped, and a fenced node is better than a confused one.
+pub static LEADERL: Branch = Branch {
+    id: None,
+    strategy: Strategy::RestForOne,
+    restarts: 2,
+    within: secs(60),
+    children: &[
+        Child::Supervisor(&COORDINATION),
+        Child::Supervisor(&SEARCH),
+        Child::Supervisor(&POSTGRES),
+        Child::Supervisor(&NETWORK),
+        Child::Supervisor(&HEALTH),
+        Child::Supervisor(&API),
+    ],
+};
+
+/// A chain: the election without the session knows nothing, the voter record without the election has no epoch. A restarted
+/// election begins undecided and adopts its hold, so a restart here costs milliseconds and no leadership.
+static COORDINATION: Branch = Branch {
+    id: Some(Actor::Coordination),
+    strategy: Strategy::RestForOne,
+    restarts: 5,
+    within: secs(30),
+    children: &[
+        worker(Actor::EtcdSession, 5),
+        worker(Actor::HeartLink, 5),
+        worker(Actor::Membership, 5),
+        worker(Actor::Election, 5),
+        worker(Actor::Voters, 5),
+    ],
+};
+
+/// Its stop leaves the engine running.
+static SEARCH: Branch = Branch {
+    id: Some(Actor::Search),
+    strategy: Strategy::OneForOne,
+    restarts: 5,
+    within: secs(30),
+    children: &[worker(Actor::Es, 5)],
+};
+
+/// Its stop leaves PostgreSQL to heart; long work in hand is given up and taken up again by the next incarnation.
+static POSTGRES: Branch = Branch {
+    id: Some(Actor::Postgres),
+    strategy: Strategy::OneForOne,
+    restarts: 5,
+    within: secs(30),
+    children: &[worker(Actor::PgReplication, 10)],
+};
+
+/// Its stop leaves the VIP to heart, whose deadline removes it.
+static NETWORK: Branch = Branch {
+    id: Some(Actor::Network),
+    strategy: Strategy::OneForOne,
+    restarts: 5,
+    within: secs(30),
+    children: &[worker(Actor::Vip, 5)],
+};
+
+/// Independent checks: one that fails to run says nothing about the others.
+static HEALTH: Branch = Branch {
+    id: Some(Actor::Health),
+    strategy: Strategy::OneForOne,
+    restarts: 10,
+    within: secs(30),
+    children: &[
+        worker(Actor::HealthOf(ServiceName::Postgres), 5),
+        worker(Actor::HealthOf(ServiceName::Search), 5),
+        worker(Actor::HealthOf(ServiceName::Etcd), 5),
+        worker(Actor::HealthOf(ServiceName::System), 5),
+    ],
+};
+
+/// Readers only: losing one costs an answer, never a decision.
+static API: Branch = Branch {
+    id: Some(Actor::Api),
+    strategy: Strategy::OneForOne,
+    restarts: 10,
+    within: secs(30),
+    children: &[worker(Actor::StatusHttp, 5), worker(Actor::AdminSocket, 5), worker(Actor::Journal, 5)],
+};
+
+/// The tree as `docs/supervision-tree.md` shows it.
+pub fn drawn() -> String {
+    let mut text = String::from(
+        "# Supervision tree\n\nDrawn from `src/tree.rs` by `leaderl actors tree --declared`; a test keeps it fresh. Children start from top to\n\
+         bottom and stop from bottom to top, each within its time.\n\n```\n",
+    );
+    draw(&LEADERL, "", &mut text);
+    text.push_str("```\n");
+    text
+}
+
+fn draw(branch: &Branch, indent: &str, text: &mut String) {
+    let name = branch.id.map_or_else(|| "leaderl".to_owned(), |id| id.to_string());
+    let strategy = match branch.strategy {
+        Strategy::OneForOne => "one_for_one",
+        Strategy::OneForAll => "one_for_all",
+        Strategy::RestForOne => "rest_for_one",
+    };
+    let within = branch.within.as_secs();
+    // Writing to a String cannot fail.
+    let _written = writeln!(text, "{name} ({strategy}, {} restarts within {within} s)", branch.restarts);
+    for (index, child) in branch.children.iter().enumerate() {
+        let last = index + 1 == branch.children.len();
+        let (tee, bar) = if last { ("└ ", "  ") } else { ("├ ", "│ ") };
+        text.push_str(indent);
+        text.push_str(tee);
+        match child {
+            Child::Supervisor(branch) => draw(branch, &format!("{indent}{bar}"), text),
+            Child::Worker(actor, shutdown) => {
+                let stop = match shutdown {
+                    Shutdown::BrutalKill => "killed".to_owned(),
+                    Shutdown::Within(limit) => format!("stops within {} s", limit.as_secs()),
+                    Shutdown::Infinity => "stops in its own time".to_owned(),
+                };
+                let _written = writeln!(text, "{actor} ({stop})");
+            }
+        }
+    }
+}
