@@ -189,6 +189,10 @@ pub trait CoordinationStore: Send + Sync {
     async fn remove_member(&self, id: u64, limit: Duration) -> Result<(), StoreError>;
     /// Tells the store which client URLs exist now (from the member list), local first.
     fn set_endpoints(&self, local: &str, others: &[String]);
+    /// Compacts history up to `revision`; what is compacted already is no error. A store that keeps no history does nothing.
+    async fn compact(&self, _revision: Revision, _limit: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Compacts history up to `revision`, and defragments the local member only.
     async fn compact_and_defragment(&self, revision: Revision, limit: Duration) -> Result<(), StoreError>;
     /// Database size in bytes and whether NOSPACE is raised, of the local member.

@@ -1,1 +1,4 @@
 //! One file per outside system; each implements a trait of `ports`.
+
+pub mod durable_file;
+pub mod etcd;

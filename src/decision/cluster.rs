@@ -7,6 +7,13 @@ use crate::records::{
 };
 use std::collections::BTreeMap;
 
+mod build;
+pub mod high_water;
+#[cfg(test)]
+mod tests;
+
+pub use build::Entry;
+
 /// A record with its key's mod_revision and when this revision was first received here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen<T> {

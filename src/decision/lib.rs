@@ -9,6 +9,7 @@ pub mod failover_policy;
 pub mod model;
 pub mod postgres_report;
 pub mod records;
+pub mod renewal;
 pub mod replication_plan;
 pub mod search_plan;
 pub mod vip_plan;
