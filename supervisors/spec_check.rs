@@ -144,8 +144,8 @@ pub struct ChildWords<'a> {
 }
 
 impl ChildWords<'_> {
-    /// Reads the words, for a child of a supervisor with this automatic shutdown.
-    pub fn read<Id: ChildId>(&self, id: Id, auto_shutdown: AutoShutdown) -> Result<ChildPolicy<Id>, SpecError<Id>> {
+    /// Reads the words. Whether they fit the supervisor is checked when the child is given to it.
+    pub fn read<Id: ChildId>(&self, id: Id) -> Result<ChildPolicy<Id>, SpecError<Id>> {
         let restart = match self.restart {
             None | Some("permanent") => Restart::Permanent,
             Some("transient") => Restart::Transient,
@@ -153,7 +153,6 @@ impl ChildWords<'_> {
             Some(other) => return Err(SpecError::InvalidRestart(other.to_owned())),
         };
         let policy = ChildPolicy::worker(id).restart(restart).significant(self.significant);
-        check_child(&policy, auto_shutdown)?;
         let policy = match self.kind {
             None | Some("worker") => policy,
             Some("supervisor") => policy.kind(ChildKind::Supervisor).shutdown(Shutdown::Infinity),
@@ -180,8 +179,7 @@ mod tests {
         let flags = SupervisorWords::default().read::<&str>().unwrap();
         assert_eq!(flags.strategy, Some(Strategy::OneForOne));
         assert_eq!(flags.intensity, RestartIntensity { restarts: 1, within: Duration::from_secs(5) });
-        let policy =
-            ChildWords { kind: Some("supervisor"), ..ChildWords::default() }.read("s", AutoShutdown::Never).unwrap();
+        let policy = ChildWords { kind: Some("supervisor"), ..ChildWords::default() }.read("s").unwrap();
         assert_eq!(policy, ChildPolicy::supervisor("s"));
     }
 

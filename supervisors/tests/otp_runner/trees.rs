@@ -1,0 +1,129 @@
+//! The scenarios' specs as the crate's specs, and the start function of every child.
+
+use serde_json::{Value, json};
+use supervisors::{
+    ChildPolicy, ChildSpec, ChildWords, SpecError, StartChild, StartContext, StartError, Started, SupervisorSpec,
+    SupervisorWords,
+};
+use tokio::sync::oneshot;
+
+use super::terms::{Failed, reason_of, start_error};
+use super::worker::Worker;
+use super::world::World;
+
+/// The start function of the child at `path`: runs inside the supervisor's turn and follows the plan.
+pub fn starts(world: &World, path: String, spec: Value) -> StartChild<String> {
+    let world = world.clone();
+    StartChild::new(move |context| start(world.clone(), path.clone(), spec.clone(), context))
+}
+
+async fn start(
+    world: World,
+    path: String,
+    spec: Value,
+    context: StartContext<String>,
+) -> Result<Started<String>, Failed> {
+    world.lock().specs.insert(path.clone(), spec.clone());
+    let is_supervisor = spec.get("sup").is_some();
+    let mut outcome = world.lock().next_outcome(&path);
+    while let Some(then) = outcome.get("hold").cloned() {
+        let (release, released) = oneshot::channel();
+        {
+            let mut world = world.lock();
+            world.note(is_supervisor, "start_held", &path, None);
+            world.held = Some(release);
+        }
+        let _ = released.await;
+        outcome = then;
+    }
+    if let Some(raised) = outcome.get("raise") {
+        let term = json!(["EXIT", { "raised": raised }]);
+        world.lock().note(is_supervisor, "start_failed", &path, Some(term));
+        panic!("{raised}");
+    }
+    let result = carry_out(&world, &path, &spec, &outcome, context).await;
+    let mut world = world.lock();
+    match &result {
+        Ok(started) => match started.cell() {
+            Some(cell) => world.started(&path, cell, started.supervisor().cloned()),
+            None => world.note(is_supervisor, "start_ignored", &path, None),
+        },
+        Err(error) => world.note(is_supervisor, "start_failed", &path, Some(start_error(error))),
+    }
+    drop(world);
+    match outcome.get("ok_info") {
+        Some(info) => result.map(|started| started.with_info(info.clone())),
+        None => result,
+    }
+}
+
+async fn carry_out(
+    world: &World,
+    path: &str,
+    spec: &Value,
+    outcome: &Value,
+    context: StartContext<String>,
+) -> Result<Started<String>, Failed> {
+    if let Some(reason) = outcome.get("error") {
+        return Err(StartError::Failed(reason_of(reason)));
+    }
+    if outcome == "ignore" {
+        return Ok(Started::ignore());
+    }
+    let init_exit = outcome.get("init_exit").cloned();
+    let Some(sup) = spec.get("sup") else {
+        let on_shutdown = spec.get("on_shutdown").cloned().unwrap_or(json!("obey"));
+        let worker = Worker { world: world.clone(), path: path.to_owned(), on_shutdown, init_exit };
+        return if spec.get("trap_exit") == Some(&json!(false)) {
+            context.spawn_untrapped(worker, ()).await
+        } else {
+            context.spawn(worker, ()).await
+        };
+    };
+    match init_exit {
+        Some(reason) => Err(StartError::Failed(reason_of(&reason))),
+        None if sup.get("init") == Some(&json!("ignore")) => Ok(Started::ignore()),
+        None => context.supervise(supervisor(world, path, sup).map_err(StartError::Spec)?).await,
+    }
+}
+
+fn supervisor(world: &World, path: &str, sup: &Value) -> Result<SupervisorSpec<String>, SpecError<String>> {
+    let word = |key| sup.get(key).and_then(Value::as_str);
+    let number = |key| sup.get(key).and_then(Value::as_i64);
+    let words = SupervisorWords {
+        strategy: word("strategy"),
+        intensity: number("intensity"),
+        period: number("period"),
+        auto_shutdown: word("auto_shutdown"),
+    };
+    let flags = words.read()?;
+    let children = sup.get("children").and_then(Value::as_array).cloned().unwrap_or_default();
+    let spec = match (flags.strategy, children.as_slice()) {
+        (Some(strategy), children) => {
+            let children: Result<Vec<_>, _> = children.iter().map(|spec| child(world, path, spec)).collect();
+            SupervisorSpec::new(strategy).children(children?)
+        }
+        (None, [template]) => SupervisorSpec::dynamic(policy(template)?),
+        (None, others) => return Err(SpecError::NotOneTemplate(others.len())),
+    };
+    Ok(spec.intensity(flags.intensity).auto_shutdown(flags.auto_shutdown))
+}
+
+/// The spec of a child below the supervisor at `path`.
+pub fn child(world: &World, path: &str, spec: &Value) -> Result<ChildSpec<String>, SpecError<String>> {
+    let policy = policy(spec)?;
+    let start = starts(world, format!("{path}/{}", policy.id), spec.clone());
+    Ok(ChildSpec::new(policy, start))
+}
+
+fn policy(spec: &Value) -> Result<ChildPolicy<String>, SpecError<String>> {
+    let word = |key| spec.get(key).and_then(Value::as_str);
+    let shutdown = spec.get("shutdown").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let words = ChildWords {
+        restart: word("restart"),
+        shutdown: shutdown.as_deref(),
+        kind: word("type"),
+        significant: spec.get("significant").and_then(Value::as_bool).unwrap_or(false),
+    };
+    words.read(word("id").unwrap().to_owned())
+}
