@@ -2,3 +2,5 @@
 
 pub mod durable_file;
 pub mod etcd;
+pub mod disk;
+pub mod netlink;

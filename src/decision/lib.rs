@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod election;
 pub mod failover_policy;
+pub mod health_counter;
 pub mod model;
 pub mod postgres_report;
 pub mod records;
