@@ -123,16 +123,18 @@ fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) 
     (State::SteppingDown(down), commands)
 }
 
-/// Both heart and the replication actor say that nothing is left; without heart the daemon's own look must do.
+/// Both heart and the replication actor say that nothing is left. Without heart nobody can know (a stopped backend may
+/// outlive the postmaster): then nothing is resigned, and D runs.
 fn postgres_gone(facts: &Facts<'_>) -> bool {
     let down = matches!(facts.postgres.state, PostgresState::Down { .. });
-    match facts.heart {
-        Some(heart) => heart.postgres_gone && down,
-        None => down,
-    }
+    down && facts.heart.is_some_and(|heart| heart.postgres_gone)
 }
 
 fn releasing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if !postgres_gone(facts) {
+        down.phase = DownPhase::Stopping;
+        return stopping(down, facts);
+    }
     if *event != Event::VipGone {
         let mut commands = vec![Command::ReleaseVip];
         if down.planned {

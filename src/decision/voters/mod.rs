@@ -5,6 +5,9 @@
 //! remaining voters have flushed past everything acknowledged before. Degrading (V empty) goes through etcd first,
 //! returning from it through PostgreSQL first (design 3.4, rules R2, R3, R15).
 
+#[cfg(test)]
+mod tests;
+
 use crate::cluster::Seen;
 use crate::model::{Epoch, Lsn, NodeId, ReplicationMode, Revision, Timestamp};
 use crate::postgres_report::{FollowerReport, PrimaryReport};

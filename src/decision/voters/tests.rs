@@ -1,0 +1,223 @@
+//! The order of voter changes, and the runs that break when it is another.
+
+use super::*;
+
+fn n(which: u8) -> NodeId {
+    NodeId(format!("{which:032x}"))
+}
+
+fn set(which: &[u8]) -> BTreeSet<NodeId> {
+    which.iter().map(|w| n(*w)).collect()
+}
+
+/// PostgreSQL and etcd as a leader sees them; node 1 leads epoch 1.
+struct Cluster {
+    now: Timestamp,
+    record: Seen<VotersRecord>,
+    primary: PrimaryReport,
+    may_vote: BTreeSet<NodeId>,
+    mode: ReplicationMode,
+    state: VotersState,
+}
+
+impl Cluster {
+    fn new(recorded: &[u8], named: &[u8], streaming: &[u8]) -> Self {
+        let record =
+            VotersRecord { voters: set(recorded), quorum: 1, epoch: Epoch(1), version: 3, ..VotersRecord::default() };
+        let mut cluster = Self {
+            now: Timestamp(10_000_000_000),
+            record: Seen { record, revision: Revision(20), at: Timestamp(0) },
+            primary: PrimaryReport {
+                sync_names: Some(set(named)),
+                names_effective_at: Some(Lsn(500)),
+                flushed: Lsn(600),
+                ..PrimaryReport::default()
+            },
+            may_vote: set(&[2, 3]),
+            mode: ReplicationMode::Quorum,
+            state: VotersState { own_put: true, ..VotersState::default() },
+        };
+        cluster.stream(streaming, 600);
+        cluster
+    }
+
+    fn stream(&mut self, streaming: &[u8], flushed: u64) {
+        let row = FollowerReport { streaming: true, flushed: Lsn(flushed), counted: true };
+        self.primary.followers = streaming.iter().map(|w| (n(*w), row)).collect();
+    }
+
+    fn next(&mut self) -> Option<VoterStep> {
+        let facts = VotersFacts {
+            now: self.now,
+            epoch: Epoch(1),
+            epoch_revision: Revision(10),
+            record: &self.record,
+            primary: &self.primary,
+            may_vote: &self.may_vote,
+            mode: self.mode,
+            degrade_after: Duration::from_secs(2),
+        };
+        plan(&mut self.state, &facts)
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now = self.now.plus(Duration::from_millis(milliseconds));
+    }
+
+    fn apply(&mut self, step: &VoterStep) {
+        match step {
+            VoterStep::Put { record, .. } => {
+                self.record.record = record.clone();
+                self.record.revision = Revision(self.record.revision.0 + 1);
+            }
+            VoterStep::SetNames { names, .. } => self.primary.sync_names = Some(names.clone()),
+        }
+    }
+}
+
+fn short(step: Option<VoterStep>) -> String {
+    let list =
+        |names: &BTreeSet<NodeId>| names.iter().map(|x| x.0.trim_start_matches('0')).collect::<Vec<_>>().join(",");
+    match step {
+        None => "wait".into(),
+        Some(VoterStep::Put { record, .. }) => format!("etcd {{{}}}", list(&record.voters)),
+        Some(VoterStep::SetNames { names, .. }) => format!("pg {{{}}}", list(&names)),
+    }
+}
+
+/// Follows the plan until it waits, changes nothing, or has taken ten steps.
+fn story(cluster: &mut Cluster) -> String {
+    let mut steps = Vec::new();
+    for _ in 0..10 {
+        let Some(step) = cluster.next() else { break };
+        cluster.apply(&step);
+        steps.push(short(Some(step)));
+    }
+    steps.join(" -> ")
+}
+
+#[test]
+fn a_second_follower_is_added_in_etcd_first() {
+    assert_eq!(story(&mut Cluster::new(&[2], &[2], &[2, 3])), "etcd {2,3} -> pg {2,3}");
+}
+
+#[test]
+fn a_lost_follower_is_removed_in_postgres_first_and_in_etcd_after_the_catch_up() {
+    let mut cluster = Cluster::new(&[2, 3], &[2, 3], &[3]);
+    assert_eq!(short(cluster.next()), "wait", "a blink changes nothing");
+    cluster.pass(500);
+    cluster.stream(&[3], 499);
+    assert_eq!(story(&mut cluster), "pg {3}", "node 3 lacks what only node 2 may have confirmed");
+    cluster.stream(&[3], 500);
+    assert_eq!(story(&mut cluster), "etcd {3}");
+}
+
+#[test]
+fn degrading_goes_through_etcd_first() {
+    let mut cluster = Cluster::new(&[2], &[2], &[]);
+    assert_eq!(short(cluster.next()), "wait");
+    cluster.pass(1_999);
+    assert_eq!(short(cluster.next()), "wait");
+    cluster.pass(1);
+    assert_eq!(story(&mut cluster), "etcd {} -> pg {}");
+}
+
+#[test]
+fn returning_from_degraded_goes_through_postgres_first() {
+    let mut cluster = Cluster::new(&[], &[], &[3]);
+    cluster.stream(&[3], 400);
+    assert_eq!(story(&mut cluster), "pg {3}", "not in etcd before it has flushed everything acknowledged alone");
+    cluster.stream(&[3], 500);
+    assert_eq!(story(&mut cluster), "etcd {3}");
+}
+
+#[test]
+fn strict_never_degrades() {
+    let mut cluster = Cluster::new(&[2], &[2], &[]);
+    cluster.mode = ReplicationMode::Strict;
+    cluster.pass(60_000);
+    assert_eq!(short(cluster.next()), "wait");
+}
+
+#[test]
+fn async_keeps_nobody_in_the_record() {
+    let mut cluster = Cluster::new(&[2], &[2], &[2]);
+    cluster.mode = ReplicationMode::Async;
+    assert_eq!(story(&mut cluster), "etcd {} -> pg {}");
+}
+
+#[test]
+fn r2_names_change_only_after_an_own_put_of_the_record() {
+    let mut cluster = Cluster::new(&[], &[2], &[]);
+    cluster.state.own_put = false;
+    cluster.next();
+    cluster.pass(2_000);
+    assert_eq!(short(cluster.next()), "etcd {}", "a late put of the predecessor could still name others");
+    cluster.state.own_put = true;
+    assert_eq!(short(cluster.next()), "pg {}");
+}
+
+#[test]
+fn r2_every_put_compares_the_record_and_the_epoch() {
+    let mut cluster = Cluster::new(&[2], &[2], &[2, 3]);
+    let Some(VoterStep::Put { voters_revision, epoch_revision, record, .. }) = cluster.next() else { panic!() };
+    assert_eq!((voters_revision, epoch_revision, record.version), (Revision(20), Revision(10), 4));
+}
+
+#[test]
+fn r3_names_that_are_not_proven_effective_allow_no_step() {
+    let mut cluster = Cluster::new(&[2], &[2], &[2, 3]);
+    cluster.primary.names_effective_at = None;
+    assert_eq!(short(cluster.next()), "wait");
+    cluster.primary.names_effective_at = Some(Lsn(500));
+    cluster.primary.sync_names = None;
+    assert_eq!(short(cluster.next()), "wait");
+}
+
+#[test]
+fn r7_an_unsynced_follower_never_becomes_a_voter() {
+    let mut cluster = Cluster::new(&[2], &[2], &[2, 3]);
+    cluster.may_vote = set(&[2]);
+    assert_eq!(short(cluster.next()), "wait");
+}
+
+#[test]
+fn r15_after_a_takeover_the_dead_old_leader_leaves_as_soon_as_one_follower_has_passed() {
+    let mut cluster = Cluster::new(&[2, 3], &[2, 3], &[3]);
+    cluster.next();
+    cluster.pass(500);
+    assert_eq!(story(&mut cluster), "pg {3} -> etcd {3}");
+}
+
+#[test]
+fn a_replacement_joins_before_the_lost_voter_leaves() {
+    let mut cluster = Cluster::new(&[2], &[2], &[3]);
+    cluster.next();
+    cluster.pass(500);
+    assert_eq!(story(&mut cluster), "etcd {2,3} -> pg {2,3} -> pg {3} -> etcd {3}");
+}
+
+/// Whatever streams when, V always contains every name, and PostgreSQL waits for somebody whenever V has members.
+#[test]
+fn cut_after_any_step_the_plan_ends_the_same_and_never_breaks_the_invariant() {
+    for recorded in [&[][..], &[2], &[3], &[2, 3]] {
+        for streaming in [&[][..], &[2], &[3], &[2, 3]] {
+            let mut cluster = Cluster::new(recorded, recorded, streaming);
+            for _ in 0..40 {
+                cluster.pass(300);
+                let Some(step) = cluster.next() else { continue };
+                // Between the two halves of a change the record is never smaller than what PostgreSQL waits for,
+                // except on the way back from degraded, where nobody else is electable yet.
+                cluster.apply(&step);
+                cluster.state = VotersState { own_put: true, ..VotersState::default() };
+                let names = cluster.primary.sync_names.clone().unwrap();
+                let voters = &cluster.record.record.voters;
+                assert!(voters.is_empty() || (names.is_subset(voters) && !names.is_empty()), "{step:?}");
+                cluster.pass(2_500);
+            }
+            if !streaming.is_empty() {
+                assert_eq!(cluster.record.record.voters, set(streaming), "{recorded:?} with {streaming:?}");
+            }
+        }
+    }
+}
