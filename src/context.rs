@@ -3,7 +3,8 @@
 use crate::actors::Neighbours;
 use crate::board::Board;
 use crate::ports::{
-    AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, PostgresServer, ServiceControl,
+    AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, PostgresServer, SearchEngine,
+    ServiceControl,
 };
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
@@ -39,6 +40,8 @@ pub struct NodeContext {
     pub postgres: Arc<dyn PostgresServer>,
     /// A fresh connection to the local PostgreSQL, for its health check.
     pub postgres_probe: Arc<dyn PostgresProbe>,
+    /// The local search engine.
+    pub search: Arc<dyn SearchEngine>,
     /// runit or systemd.
     pub services: Arc<dyn ServiceControl>,
     /// The other actors, always their current incarnation.

@@ -12,11 +12,13 @@ use tokio::sync::watch;
 mod addresses;
 mod health;
 mod postgres;
+mod search;
 mod services;
 
 pub use addresses::*;
 pub use health::*;
 pub use postgres::*;
+pub use search::*;
 pub use services::*;
 
 /// This node's clock: CLOCK_BOOTTIME, which counts suspend.

@@ -4,3 +4,4 @@ pub mod durable_file;
 pub mod etcd;
 pub mod disk;
 pub mod netlink;
+pub mod search;
