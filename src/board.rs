@@ -62,6 +62,8 @@ pub struct ElectionView {
     pub serves: bool,
     /// `/leader` says 200 only before this instant (t0 + D/2), whatever else is written here.
     pub serves_until: Timestamp,
+    /// Whether this node could lead if the seat were empty: identity, marks, switches, health, lag.
+    pub eligible: bool,
     /// Why this node does not lead, each with the instant since when it holds.
     pub reasons: Vec<(Reason, Timestamp)>,
     /// Since when the state holds.

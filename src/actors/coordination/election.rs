@@ -255,6 +255,7 @@ impl ElectionActorState {
         let reasons = election::reasons(&self.decided, &facts);
         let role = election::role(&self.decided, &facts);
         let leader = election::holder(&facts);
+        let eligible = facts.ineligible().is_empty();
         let epoch = self.cluster.as_ref().map(|view| view.newest_epoch()).unwrap_or_default();
         let aged: Vec<_> = reasons
             .into_iter()
@@ -280,6 +281,7 @@ impl ElectionActorState {
             holds_key: hold.is_some(),
             writable: matches!(&self.decided, State::Holding(hold) if hold.stage != Stage::Promoting) || serving,
             serves: serving && self.enough_followers(),
+            eligible,
             serves_until: hold.map(|hold| hold.t0.plus(step_down_after)).unwrap_or_default(),
             reasons: aged,
             since: self.since,

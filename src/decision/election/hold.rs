@@ -3,9 +3,10 @@
 use super::requests::{self, Judged};
 use super::step_down::{Asked, Manner};
 use super::{Command, Event, Facts, Hold, Stage, State, orders, record, step_down};
+use crate::cluster::ClusterView;
 use crate::model::{NodeId, Reason, ReplicationMode, ServiceName};
 use crate::postgres_report::{PostgresState, PrimaryReport};
-use crate::records::RequestState;
+use crate::records::{RequestKind, RequestState};
 
 pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
     if let Event::Renewed { nonce, seq, t0, revision } = event
@@ -42,7 +43,7 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
     advance(&mut hold, primary, facts, &mut commands);
     if hold.stage == Stage::Serving {
         commands.push(Command::AssignVip { epoch: hold.epoch });
-        commands.extend(finished_force(view, &hold));
+        commands.extend(finished_request(view, facts.me, &hold));
         match requests::pending(view, facts, &hold) {
             Some(Judged::Accept { id, designated }) => return obey(hold, id, designated, facts),
             Some(Judged::Refuse { id, detail }) => {
@@ -103,14 +104,15 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
     let quick = |code, text: &str| Some((Reason::new(code, text), Manner::Quick));
     let slow = facts.now.since(hold.since) > facts.promote_deadline;
     match &facts.postgres.state {
-        PostgresState::Down { .. } | PostgresState::Stopping if hold.stage != Stage::Promoting => {
+        // A claim rests on a running standby, so this is a crash in every stage.
+        PostgresState::Down { .. } => return quick("postgres-down", "PostgreSQL has ended"),
+        PostgresState::Stopping if hold.stage != Stage::Promoting => {
             return quick("postgres-down", "PostgreSQL has ended");
         }
         PostgresState::Standby { .. } | PostgresState::Starting if hold.stage != Stage::Promoting => {
             return quick("postgres-not-primary", "PostgreSQL is not the primary any more");
         }
-        PostgresState::Down { .. }
-        | PostgresState::Stopping
+        PostgresState::Stopping
         | PostgresState::Standby { .. }
         | PostgresState::Starting
         | PostgresState::Promoting { .. }
@@ -119,7 +121,6 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
             return quick("promotion-slow", "PostgreSQL did not become writable within promote_deadline");
         }
         PostgresState::Unknown
-        | PostgresState::Down { .. }
         | PostgresState::Starting
         | PostgresState::Standby { .. }
         | PostgresState::Promoting { .. }
@@ -189,16 +190,20 @@ fn voters_have_it(primary: &PrimaryReport, facts: &Facts<'_>) -> bool {
     caught_up >= record.quorum.max(1) as usize
 }
 
-/// A force-leader request of an older epoch that named this node is fulfilled.
-fn finished_force(view: &crate::cluster::ClusterView, hold: &Hold) -> Option<Command> {
-    view.requests.iter().find(|(_, seen)| seen.record.state == RequestState::Working).map(|(id, _)| {
-        let detail = format!("{} leads and serves under epoch {}", hold_name(view, hold), hold.epoch);
-        Command::UpdateRequest { id: id.clone(), state: RequestState::Done, detail }
-    })
-}
-
-fn hold_name(view: &crate::cluster::ClusterView, hold: &Hold) -> String {
-    view.history.get(&hold.epoch).map_or_else(|| "this node".to_owned(), |record| view.name_of(&record.node))
+/// A request that an earlier leader (or this node, forced) took up ends with this node serving: as asked, or otherwise.
+fn finished_request(view: &ClusterView, me: &NodeId, hold: &Hold) -> Option<Command> {
+    let (id, seen) = view.requests.iter().find(|(_, seen)| seen.record.state == RequestState::Working)?;
+    let asked_for = match &seen.record.kind {
+        RequestKind::Promote { target } | RequestKind::ForceLeader { target, .. } => target == me,
+        RequestKind::Demote => seen.record.epoch < hold.epoch,
+    };
+    let name = view.name_of(me);
+    let (state, detail) = if asked_for {
+        (RequestState::Done, format!("{name} leads and serves under epoch {}", hold.epoch))
+    } else {
+        (RequestState::Refused, format!("{name} took over instead, under epoch {}", hold.epoch))
+    };
+    Some(Command::UpdateRequest { id: id.clone(), state, detail })
 }
 
 fn obey(hold: Hold, id: String, designated: Option<NodeId>, facts: &Facts<'_>) -> (State, Vec<Command>) {

@@ -94,6 +94,8 @@ fn postgres_states() -> impl Strategy<Value = PostgresState> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn random_runs_order_nothing_forbidden(
         moves in proptest::collection::vec(
