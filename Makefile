@@ -1,0 +1,79 @@
+# The commands this project answers to. Everything runs as root on Debian 12; what is missing is installed.
+# Needs a Rust toolchain; all else is fetched by tests/compose/prepare.sh.
+
+SHELL := /bin/bash
+PREPARE := tests/compose/prepare.sh
+COMPOSE := target/debug/compose
+# The search engine of the nodes: 6.8.23, 7.17.29 or opensearch-2.19.1.
+export SEARCH ?= 6.8.23
+# Which rows of tests/compose: names, `core`, or `all`.
+ROWS ?= all
+VECTORS ?=
+
+.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance bench fmt lint prepare
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo               three nodes come up, lose their leader and keep every row; stays up
+demo:
+	@$(PREPARE) images
+	@$(COMPOSE) demo
+
+## make demo-down          ends the demo
+demo-down:
+	@$(PREPARE) tools && cargo build --quiet -p leaderl-compose && $(COMPOSE) demo-down
+
+# Tests and images share one set of compiled dependencies.
+test test-all: export BUILD_TARGETS := --all-targets
+
+## make test               format, lints, unit and decision tests, the row checker's own test, real nodes (core + a slice by commit)
+test: test-fast
+	@$(PREPARE) images
+	@$(COMPOSE) run --rows "core,slice:$$(git rev-parse HEAD 2>/dev/null || echo none)" --selftest
+
+## make test-all           as `make test`, with every row
+test-all: test-fast
+	@$(PREPARE) images
+	@$(COMPOSE) run --rows all --selftest
+
+## make test-fast          all that needs no container
+test-fast: lint
+	cargo test --workspace --quiet
+
+## make test-compose ROWS= rows on real nodes: names with commas, core, all
+test-compose:
+	@$(PREPARE) images
+	@$(COMPOSE) run --rows "$(ROWS)"
+
+## make chaos ROWS=        the same, for the rows of the fault catalogue
+chaos: test-compose
+
+## make checker-selftest   the row checker must report a deleted row, a duplicate, and a second writer of 100 ms
+checker-selftest:
+	@$(PREPARE) images
+	@$(COMPOSE) selftest
+
+## make otp-conformance VECTORS="a.jsonl b.jsonl"   replays recorded OTP traces against the supervisors crate
+otp-conformance:
+	@$(PREPARE) tools
+	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
+
+## make bench              gaps in writes and idle cost, as a table for docs/measurements.md
+bench:
+	@$(PREPARE) images
+	@$(COMPOSE) bench
+
+## make fmt                formats
+fmt:
+	cargo fmt --all
+
+## make lint               format check and lints, as `make test` runs them
+lint:
+	@$(PREPARE) tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+## make prepare            installs what is missing and builds the images
+prepare:
+	@$(PREPARE) images

@@ -1,0 +1,56 @@
+//! Clusters in containers: rows, demo, the checker's own test.
+
+use clap::{Parser, Subcommand};
+use leaderl_compose::Outcome;
+use leaderl_compose::cluster::bring_up::test_cluster;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Runs leaderl on real containers")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start the test cluster and leave it running.
+    Up {
+        /// With the search engine.
+        #[arg(long)]
+        search: bool,
+        /// Containers only; leaderl is not started in them.
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Remove the test cluster.
+    Down,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match carry_out(Arguments::parse().verb).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("compose: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn carry_out(verb: Verb) -> Outcome<bool> {
+    match verb {
+        Verb::Up { search, bare } => {
+            let cluster = test_cluster(search);
+            cluster.check_images().await?;
+            cluster.remove().await?;
+            cluster.start_containers().await?;
+            if !bare {
+                cluster.form().await?;
+            }
+            Ok(true)
+        }
+        Verb::Down => test_cluster(false).remove().await.map(|()| true),
+    }
+}

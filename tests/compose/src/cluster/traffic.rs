@@ -1,0 +1,212 @@
+//! The row checker at work beside a row: writers and watcher in the frontend container.
+
+use super::{Cluster, SHORT};
+use crate::checker::writer::{CREATE_TABLE, Route, WriteOrder};
+use crate::checker::{analysis, observations, read_back, record, report::Report};
+use crate::{Failure, Outcome, While, fail};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+const STEADY_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How often the row log is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Writers and watcher of one run.
+pub struct Traffic {
+    run: i32,
+    directory: PathBuf,
+    password: String,
+    writer: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    watcher: Child,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Judgement {
+    /// Over the rows.
+    pub rows: Report,
+    /// Over `/leader` and the VIP.
+    pub seen: observations::Seen,
+}
+
+impl Judgement {
+    /// All that is wrong.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        self.rows.faults().into_iter().chain(self.seen.faults.iter().cloned()).collect()
+    }
+}
+
+impl Traffic {
+    /// Starts writers and watcher, and waits until rows flow.
+    ///
+    /// # Errors
+    /// There is no leader, or rows do not flow within 30 s.
+    pub async fn start(cluster: &Cluster, run: i32, name: &str, documents: bool) -> Outcome<Self> {
+        let password = cluster.password().await?;
+        let leader = cluster.leader().await?;
+        let session = read_back::connect(cluster.address(&leader)?, 5432, "chef_pgsql", &password).await?;
+        session.batch_execute(CREATE_TABLE).await.during(|| "creating the rows' table".into())?;
+        let directory = cluster.plan.logs.join(name);
+        std::fs::create_dir_all(&directory).during(|| format!("creating {}", directory.display()))?;
+        let frontend = cluster.container("frontend").await?;
+        let mut watcher = start_in(&frontend, &watch_words(cluster, name))?;
+        watcher.stdout.take();
+        let mut writer = start_in(&frontend, &["checker".into(), "write".into()])?;
+        let (Some(mut orders), Some(answers)) = (writer.stdin.take(), writer.stdout.take()) else {
+            return fail("the writer has no input or output");
+        };
+        let order = write_order(cluster, run, name, &password, documents)?;
+        orders.write_all(format!("{order}\n").as_bytes()).await.during(|| "ordering the writer".into())?;
+        let answers = BufReader::new(answers).lines();
+        let mut traffic = Self { run, directory, password, writer, orders, answers, watcher };
+        traffic.expect("steady", STEADY_LIMIT).await?;
+        Ok(traffic)
+    }
+
+    async fn expect(&mut self, word: &str, limit: Duration) -> Outcome<()> {
+        let line = timeout(limit, self.answers.next_line())
+            .await
+            .map_err(|_| Failure(format!("the writer did not say {word:?} within {limit:?}")))?
+            .during(|| "listening to the writer".into())?;
+        if line.as_deref() == Some(word) { Ok(()) } else { fail(format!("the writer said {line:?}, not {word:?}")) }
+    }
+
+    async fn order(&mut self, word: &str) -> Outcome<()> {
+        self.orders.write_all(format!("{word}\n").as_bytes()).await.during(|| format!("telling the writer {word}"))
+    }
+
+    /// From now on the sessions opened before write.
+    ///
+    /// # Errors
+    /// The writer has ended.
+    pub async fn fault_begins(&mut self) -> Outcome<()> {
+        self.order("fault").await
+    }
+
+    /// All attempts recorded so far.
+    ///
+    /// # Errors
+    /// The log is damaged.
+    pub fn attempts(&self) -> Outcome<Vec<record::Attempt>> {
+        let path = self.directory.join("rows.log");
+        let text = std::fs::read_to_string(&path).during(|| format!("reading {}", path.display()))?;
+        record::parse_log(&text)
+    }
+
+    /// Waits for an acknowledgement sent after `since_ns` on a main route that `wanted` accepts.
+    ///
+    /// # Errors
+    /// There is none within `limit`.
+    pub async fn wait_for_row(
+        &self,
+        what: &str,
+        since_ns: u64,
+        limit: Duration,
+        wanted: impl Fn(&record::Attempt) -> bool,
+    ) -> Outcome<record::Attempt> {
+        let end = Instant::now() + limit;
+        loop {
+            let found = self.attempts()?.into_iter().find(|a| {
+                a.answer == record::Answer::Acknowledged
+                    && a.sent_ns > since_ns
+                    && !a.route.starts_with("sticky:")
+                    && wanted(a)
+            });
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if Instant::now() > end {
+                return fail(format!("no acknowledged row within {} s: {what}", limit.as_secs()));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends writers and watcher, reads all rows back from all nodes, and judges.
+    ///
+    /// # Errors
+    /// The checker itself failed, or a node cannot be read: no judgement then.
+    pub async fn finish(mut self, cluster: &Cluster) -> Outcome<Judgement> {
+        self.order("stop").await?;
+        self.expect("stopped", STOP_LIMIT).await?;
+        drop(self.orders);
+        let ended = timeout(STOP_LIMIT, self.writer.wait()).await.during(|| "the writer's end".into())?;
+        let status = ended.during(|| "the writer's end".into())?;
+        if !status.success() {
+            return fail(format!("the writer ended with {status}"));
+        }
+        drop(self.watcher.stdin.take());
+        timeout(STOP_LIMIT, self.watcher.wait()).await.during(|| "the watcher's end".into())?.during(String::new)?;
+        let nodes: Vec<_> =
+            Cluster::names().into_iter().enumerate().map(|(i, n)| (n, cluster.plan.address(i))).collect();
+        let rows = read_back::rows(&nodes, 5432, "chef_pgsql", &self.password, self.run).await?;
+        let text = std::fs::read_to_string(self.directory.join("rows.log")).during(|| "reading the row log".into())?;
+        let watched =
+            std::fs::read_to_string(self.directory.join("watch.log")).during(|| "reading the watch log".into())?;
+        let judgement = Judgement {
+            rows: analysis::judge(&record::parse_log(&text)?, &rows),
+            seen: observations::judge(&observations::parse_log(&watched)?),
+        };
+        let json = serde_json::to_string_pretty(&judgement).during(|| "JSON".into())?;
+        std::fs::write(self.directory.join("judgement.json"), json).during(|| "keeping the judgement".into())?;
+        Ok(judgement)
+    }
+}
+
+fn start_in(container: &str, words: &[String]) -> Outcome<Child> {
+    let mut command = Command::new("docker");
+    command.args(["exec", "-i", container]).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.kill_on_drop(true).spawn().during(|| "starting the checker".into())
+}
+
+fn watch_words(cluster: &Cluster, name: &str) -> Vec<String> {
+    let mut words: Vec<String> = ["checker", "watch", "--log"].map(String::from).to_vec();
+    words.push(format!("/logs/{name}/watch.log"));
+    words.push(format!("--vip={}", cluster.plan.vip()));
+    for (index, node) in Cluster::names().iter().enumerate() {
+        words.push(format!("--node={node}={}", cluster.plan.address(index)));
+    }
+    words
+}
+
+fn write_order(cluster: &Cluster, run: i32, name: &str, password: &str, documents: bool) -> Outcome<String> {
+    let route = |name: &str, address: String, clients| Route { name: name.into(), address, clients };
+    let mut routes =
+        vec![route("vip", format!("{}:5432", cluster.plan.vip()), 2), route("haproxy", "127.0.0.1:5432".into(), 2)];
+    for (index, node) in Cluster::names().iter().enumerate() {
+        routes.push(route(node, format!("{}:5432", cluster.plan.address(index)), 1));
+    }
+    let order = WriteOrder {
+        run,
+        directory: PathBuf::from("/logs").join(name),
+        routes,
+        user: "chef_pgsql".into(),
+        password: password.into(),
+        search: documents.then(|| format!("http://{}:9200", cluster.plan.vip())),
+    };
+    serde_json::to_string(&order).during(|| "the order".into())
+}
+
+impl Cluster {
+    /// How many documents of a run the engine behind the VIP has.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn documents(&self, run: i32) -> Outcome<u64> {
+        let url = format!("http://{}:9200/chef/_count?q=content:%22run__%3D{run}%22", self.plan.vip());
+        let refresh = format!("http://{}:9200/chef/_refresh", self.plan.vip());
+        self.exec("frontend", &["curl", "-sS", "-m", "10", "-X", "POST", &refresh], SHORT).await?;
+        let ended = self.exec("frontend", &["curl", "-sS", "-m", "10", &url], SHORT).await?;
+        let answer: serde_json::Value =
+            serde_json::from_str(&ended.stdout).during(|| format!("counting documents: {}", ended.said()))?;
+        answer["count"].as_u64().ok_or_else(|| Failure(format!("counting documents: {}", ended.said())))
+    }
+}
