@@ -53,18 +53,24 @@ fn watch_changes_apply_in_order_and_old_ones_not_at_all() {
 #[test]
 fn every_kind_of_key_finds_its_place_and_garbage_becomes_a_reason() {
     let keys = keys();
-    let voters = VotersRecord { schema: SCHEMA, quorum: 1, mode: ReplicationMode::Quorum, version: 5, ..Default::default() };
+    let voters =
+        VotersRecord { schema: SCHEMA, quorum: 1, mode: ReplicationMode::Quorum, version: 5, ..Default::default() };
     let switch = json!({"enabled": false, "reason": "by hand"}).to_string().into_bytes();
     let history = json!({"epoch": 2, "timeline": 2, "parent_timeline": 1, "fork_lsn": "0/3000148", "node": node()});
-    let mut view = listed(&ClusterView::default(), 1, 20, &[
-        (keys.voters(), serde_json::to_vec(&voters).unwrap(), 11),
-        (keys.cluster_failover(), switch.clone(), 12),
-        (keys.node_failover(&node()), switch, 13),
-        (keys.history(Epoch(2)), history.to_string().into_bytes(), 14),
-        (keys.leader(), b"not json".to_vec(), 15),
-        (keys.join(), b"{}".to_vec(), 16),
-        ("/other/leader".into(), b"{}".to_vec(), 17),
-    ]);
+    let mut view = listed(
+        &ClusterView::default(),
+        1,
+        20,
+        &[
+            (keys.voters(), serde_json::to_vec(&voters).unwrap(), 11),
+            (keys.cluster_failover(), switch.clone(), 12),
+            (keys.node_failover(&node()), switch, 13),
+            (keys.history(Epoch(2)), history.to_string().into_bytes(), 14),
+            (keys.leader(), b"not json".to_vec(), 15),
+            (keys.join(), b"{}".to_vec(), 16),
+            ("/other/leader".into(), b"{}".to_vec(), 17),
+        ],
+    );
     assert_eq!(view.voters.as_ref().unwrap().record.version, 5);
     assert!(!view.cluster_failover_on() && !view.node_failover_on(&node()));
     assert_eq!(view.history[&Epoch(2)].timeline.0, 2);

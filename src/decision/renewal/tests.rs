@@ -97,7 +97,8 @@ fn values_are_recognised_by_nonce_seq_and_sender() {
         nonce: Nonce("n1".into()),
     });
     let vacancy = serde_json::to_vec(&vacancy).unwrap();
-    for foreign in [Some((&other[..], Revision(9))), Some((&vacancy[..], Revision(9))), Some((b"{", Revision(9))), None] {
+    for foreign in [Some((&other[..], Revision(9))), Some((&vacancy[..], Revision(9))), Some((b"{", Revision(9))), None]
+    {
         assert_eq!(renewal.recognise(foreign), KeyHolds::Foreign);
     }
 }

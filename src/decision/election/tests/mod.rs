@@ -3,6 +3,7 @@
 mod rules;
 mod table;
 mod timetable;
+mod transcripts;
 
 use super::*;
 use crate::cluster::Seen;
