@@ -1,7 +1,9 @@
 //! One file per outside system; each implements a trait of `ports`.
 
+pub mod clock;
+pub mod disk;
 pub mod durable_file;
 pub mod etcd;
-pub mod disk;
+pub mod heart;
 pub mod netlink;
 pub mod search;

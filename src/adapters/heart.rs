@@ -1,0 +1,318 @@
+//! The daemon's end of heart's socket.
+//!
+//! One background task owns the connection: it attaches, hands requests over, publishes the pushed state, and starts again
+//! with a bounded back-off when heart goes away. Nothing in here decides anything.
+#![expect(unsafe_code, reason = "registering a descriptor with the reactor is unsafe in tokio's API")]
+
+use crate::heart::protocol::{
+    HeartMessage, HeartOrder, HeartRequest, HeartState, PostgresStart, PostgresStop, ToolOutcome, ToolRequest,
+    VipAddress,
+};
+use crate::heart::sockets::MAX_PACKET_BYTES;
+use crate::ports::{ArmedLease, Guardian, GuardianError};
+use async_trait::async_trait;
+use leaderl_decision::model::Epoch;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// heart kills the daemon before us and its tool before it answers an attach.
+const ATTACH_LIMIT: Duration = Duration::from_secs(10);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+/// How long a tool that overran its time may take to die.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+const QUEUE: usize = 64;
+
+type Answer = Result<(), GuardianError>;
+
+struct Ask {
+    order: HeartOrder,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// heart, over its socket. Dropping it detaches; heart's deadline runs on.
+#[derive(Debug)]
+pub struct HeartLink {
+    state: watch::Receiver<Option<HeartState>>,
+    asks: mpsc::Sender<Ask>,
+    task: JoinHandle<()>,
+}
+
+impl HeartLink {
+    /// Starts connecting to `socket` in the background, for ever; returns at once.
+    ///
+    /// Attaching makes heart kill any other daemon that was attached: take the daemon's own lock first.
+    pub fn start(socket: PathBuf) -> Arc<Self> {
+        let (state_out, state) = watch::channel(None);
+        let (asks, asked) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(keep_attached(socket, state_out, asked));
+        Arc::new(Self { state, asks, task })
+    }
+
+    async fn ask(&self, order: HeartOrder, limit: Duration) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let asking = async {
+            self.asks.send(Ask { order, answer }).await.map_err(|_| silent("the link has ended"))?;
+            answered.await.map_err(|_| silent("the connection was lost"))?
+        };
+        timeout(limit, asking).await.unwrap_or_else(|_| Err(silent(&format!("no answer within {limit:?}"))))
+    }
+
+    /// Waits until heart's state shows the tool's outcome.
+    async fn outcome(&self, id: u64) -> Result<ToolOutcome, GuardianError> {
+        let mut states = self.state.clone();
+        loop {
+            match states.borrow_and_update().as_ref() {
+                None => return Err(silent("the connection was lost while the tool ran")),
+                Some(state) => match &state.tool_finished {
+                    Some(outcome) if outcome.id == id => return Ok(outcome.clone()),
+                    _ if state.tool_running != Some(id) => {
+                        return Err(GuardianError::Refused { reason: "the tool is not known any more".to_owned() });
+                    }
+                    Some(_) | None => {}
+                },
+            }
+            states.changed().await.map_err(|_| silent("the link has ended"))?;
+        }
+    }
+}
+
+impl Drop for HeartLink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[async_trait]
+impl Guardian for HeartLink {
+    fn state(&self) -> watch::Receiver<Option<HeartState>> {
+        self.state.clone()
+    }
+
+    async fn arm(&self, lease: ArmedLease, limit: Duration) -> Answer {
+        self.ask(HeartOrder::Arm { lease }, limit).await
+    }
+
+    async fn renewed(&self, lease: ArmedLease, limit: Duration) -> Answer {
+        self.ask(HeartOrder::Renewed { lease }, limit).await
+    }
+
+    async fn disarm(&self, epoch: Epoch, limit: Duration) -> Answer {
+        self.ask(HeartOrder::Disarm { epoch }, limit).await
+    }
+
+    async fn start_postgres(&self, start: PostgresStart, limit: Duration) -> Answer {
+        self.ask(HeartOrder::StartPostgres { start }, limit).await
+    }
+
+    async fn stop_postgres(&self, stop: PostgresStop, limit: Duration) -> Answer {
+        self.ask(HeartOrder::StopPostgres { stop }, limit).await
+    }
+
+    async fn run_tool(&self, tool: ToolRequest, limit: Duration) -> Result<ToolOutcome, GuardianError> {
+        let id = tool.id;
+        let deadline = Instant::now() + limit;
+        self.ask(HeartOrder::RunTool { tool }, limit).await?;
+        match timeout_at(deadline, self.outcome(id)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.cancel_tool(CANCEL_LIMIT).await?;
+                Err(GuardianError::Refused { reason: format!("the tool did not end within {limit:?} and was killed") })
+            }
+        }
+    }
+
+    async fn cancel_tool(&self, limit: Duration) -> Answer {
+        self.ask(HeartOrder::CancelTool, limit).await
+    }
+
+    async fn assign_vips(&self, epoch: Epoch, vips: Vec<VipAddress>, limit: Duration) -> Answer {
+        self.ask(HeartOrder::AssignVips { epoch, vips }, limit).await
+    }
+
+    async fn release_vips(&self, limit: Duration) -> Answer {
+        self.ask(HeartOrder::ReleaseVips, limit).await
+    }
+}
+
+fn silent(detail: &str) -> GuardianError {
+    GuardianError::Silent { detail: detail.to_owned() }
+}
+
+async fn keep_attached(path: PathBuf, state: watch::Sender<Option<HeartState>>, mut asked: mpsc::Receiver<Ask>) {
+    let mut back_off = FIRST_BACK_OFF;
+    let mut reported = String::new();
+    loop {
+        let ended = match attach(&path, &state, &mut asked).await {
+            Ok(mut link) => {
+                tracing::info!("attached to heart");
+                (back_off, reported) = (FIRST_BACK_OFF, String::new());
+                let ended = link.serve(&state, &mut asked).await;
+                state.send_replace(None);
+                ended
+            }
+            Err(error) => error,
+        };
+        let Some(ended) = ended else { return };
+        let ended = ended.to_string();
+        if ended != reported {
+            tracing::warn!(reason = %ended, "not attached to heart");
+            reported = ended;
+        }
+        if refuse_for(back_off, &mut asked, &reported).await.is_none() {
+            return;
+        }
+        back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+    }
+}
+
+/// Answers everything asked meanwhile; `None` when nobody will ask any more.
+async fn refuse_for(pause: Duration, asked: &mut mpsc::Receiver<Ask>, reason: &str) -> Option<()> {
+    let pause = sleep(pause);
+    tokio::pin!(pause);
+    loop {
+        tokio::select! {
+            () = &mut pause => return Some(()),
+            ask = asked.recv() => refuse(ask?, reason),
+        }
+    }
+}
+
+fn refuse(ask: Ask, reason: &str) {
+    // Whoever asked may have given up; then nobody needs the answer.
+    let _given_up = ask.answer.send(Err(silent(reason)));
+}
+
+/// Connects and attaches. `Err(None)`: nobody will ask any more.
+async fn attach(
+    path: &Path,
+    state: &watch::Sender<Option<HeartState>>,
+    asked: &mut mpsc::Receiver<Ask>,
+) -> Result<Link, Option<io::Error>> {
+    let mut link = Link::connect(path).map_err(Some)?;
+    let order = HeartOrder::Attach { version: env!("CARGO_PKG_VERSION").to_owned() };
+    let (answer, mut answered) = oneshot::channel();
+    link.send(Ask { order, answer });
+    let deadline = Instant::now() + ATTACH_LIMIT;
+    loop {
+        match answered.try_recv() {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => return Err(Some(io::Error::other(error))),
+            Err(oneshot::error::TryRecvError::Closed) => return Err(Some(io::ErrorKind::ConnectionReset.into())),
+            Err(oneshot::error::TryRecvError::Empty) => {}
+        }
+        tokio::select! {
+            received = timeout_at(deadline, link.receive()) => {
+                link.take(received.map_err(|_| Some(io::ErrorKind::TimedOut.into()))?.map_err(Some)?);
+            }
+            ask = asked.recv() => refuse(ask.ok_or(None)?, "attaching"),
+        }
+    }
+    state.send_replace(link.state.take());
+    Ok(link)
+}
+
+/// An open connection.
+struct Link {
+    fd: AsyncFd<OwnedFd>,
+    next_id: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    state: Option<HeartState>,
+    buffer: Vec<u8>,
+}
+
+impl Link {
+    fn connect(path: &Path) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        // A Unix socket connects at once, or says EAGAIN when heart's backlog is full.
+        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let buffer = vec![0; MAX_PACKET_BYTES];
+        // SAFETY: the descriptor is owned by the AsyncFd from here on and never replaced under it.
+        let fd = unsafe { AsyncFd::register(fd)? };
+        Ok(Self { fd, next_id: 0, waiting: BTreeMap::new(), state: None, buffer })
+    }
+
+    /// Until the connection ends, with the reason, or nobody will ask any more (`None`).
+    async fn serve(
+        &mut self,
+        state: &watch::Sender<Option<HeartState>>,
+        asked: &mut mpsc::Receiver<Ask>,
+    ) -> Option<io::Error> {
+        loop {
+            tokio::select! {
+                received = self.receive() => match received {
+                    Ok(message) => self.take(message),
+                    Err(error) => return Some(error),
+                },
+                ask = asked.recv() => self.send(ask?),
+            }
+            // heart sends a state before the answers that speak of it, and one message is taken at a time.
+            if let Some(new) = self.state.take() {
+                state.send_replace(Some(new));
+            }
+        }
+    }
+
+    fn take(&mut self, message: HeartMessage) {
+        match message {
+            HeartMessage::State { state } => self.state = Some(state),
+            HeartMessage::Reply { id, refused } => {
+                if let Some(answer) = self.waiting.remove(&id) {
+                    let outcome = refused.map_or(Ok(()), |reason| Err(GuardianError::Refused { reason }));
+                    // Whoever asked may have given up; then nobody needs the answer.
+                    let _given_up = answer.send(outcome);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, ask: Ask) {
+        self.waiting.retain(|_, answer| !answer.is_closed());
+        self.next_id += 1;
+        let request = HeartRequest { id: self.next_id, order: ask.order };
+        let sent = serde_json::to_vec(&request).map_err(io::Error::other).and_then(|packet| {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            Ok(send(self.fd.get_ref().as_raw_fd(), &packet, flags)?)
+        });
+        match sent {
+            Ok(_) => drop(self.waiting.insert(self.next_id, ask.answer)),
+            Err(error) => {
+                let _given_up = ask.answer.send(Err(silent(&format!("it takes no messages: {error}"))));
+            }
+        }
+    }
+
+    /// Cancel-safe: a packet is read whole or not at all.
+    async fn receive(&mut self) -> io::Result<HeartMessage> {
+        let buffer = &mut self.buffer;
+        loop {
+            let mut ready = self.fd.readable().await?;
+            let read = ready.try_io(|fd| {
+                recv(fd.get_ref().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(|error| match error {
+                    Errno::EINTR => io::ErrorKind::WouldBlock.into(),
+                    other => io::Error::from(other),
+                })
+            });
+            match read {
+                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Ok(length)) => {
+                    let packet = buffer.get(..length).unwrap_or_default();
+                    return serde_json::from_slice(packet).map_err(io::Error::other);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
