@@ -83,6 +83,9 @@ impl<Id: ChildId> DynamicFlock<Id> {
         }
         let reason = record.last_exit.clone().unwrap_or(ExitReason::Shutdown);
         record.note_restart(reason.clone());
+        if let Some(predecessor) = record.process() {
+            predecessor.gone().await;
+        }
         let key = match (core.start(&self.template, &start).await, key) {
             (Ok(started), _) => {
                 record.set(ChildState::of(started));

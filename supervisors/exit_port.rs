@@ -113,10 +113,12 @@ impl Table {
             tracing::error!(pid = %id, "dead, but what it owned is not dropped: given up");
         }
         fate.end(id, reason);
+        // Whoever waits for the end must find the exit in its queue already.
+        (self.post)(id);
         match fate.subtree().cloned() {
             Some(subtree) if !subtree.is_drained() => {
                 // Killed: its children are on their way. Others that end meanwhile must not wait for them.
-                let table = self.clone();
+                let (table, child) = (self.clone(), child.clone());
                 tokio::spawn(async move {
                     subtree.drained().await;
                     table.gone(&child, &port);
@@ -127,8 +129,6 @@ impl Table {
     }
 
     fn gone(&self, child: &Process, port: &ActorCell) {
-        // Whoever waits for the end must find the exit in its queue already.
-        (self.post)(child.pid());
         child.fate().leave();
         self.remove(child.pid(), port);
     }

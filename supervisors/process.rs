@@ -199,6 +199,7 @@ impl Process {
         self.cell.kill();
     }
 
+    /// Waits until it is dead and everything below it too.
     pub(crate) async fn gone(&self) {
         self.fate.gone.wait().await;
     }
@@ -206,8 +207,10 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub(crate) async fn kill_and_wait(&self) {
         self.kill();
-        if tokio::time::timeout(KILL_LIMIT, self.gone()).await.is_err() {
+        if tokio::time::timeout(KILL_LIMIT, self.fate.ended.wait()).await.is_err() {
             tracing::error!(pid = %self.pid(), "killed, but blocks its thread: given up, it may still run");
+        } else {
+            self.gone().await;
         }
     }
 

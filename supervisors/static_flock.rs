@@ -72,6 +72,7 @@ impl<Id: ChildId> StaticFlock<Id> {
         }
         let child = self.children.at_mut(place);
         child.record.note_restart(reason.clone());
+        let predecessor = child.record.process().cloned();
         let policy = child.spec.policy.clone();
         let group = scope(self.strategy, place, self.children.len());
         let mut end = group.end;
@@ -80,6 +81,10 @@ impl<Id: ChildId> StaticFlock<Id> {
             self.stop_from(core, group.start).await;
             // The temporary ones are gone.
             end = self.children.len();
+        }
+        if let Some(predecessor) = predecessor {
+            // A killed supervisor is dead at once, the children it leaves behind are not.
+            predecessor.gone().await;
         }
         match self.start_range(core, group.start, end).await {
             Ok(()) => core.report_restart(&policy, reason),

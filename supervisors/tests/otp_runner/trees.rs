@@ -1,5 +1,7 @@
 //! The scenarios' specs as the crate's specs, and the start function of every child.
 
+use std::task::Poll;
+
 use serde_json::{Value, json};
 use supervisors::{
     ChildPolicy, ChildSpec, ChildWords, SpecError, StartChild, StartContext, StartError, Started, SupervisorSpec,
@@ -42,18 +44,41 @@ async fn start(
         panic!("{raised}");
     }
     let result = carry_out(&world, &path, &spec, &outcome, context).await;
-    let mut world = world.lock();
-    match &result {
-        Ok(started) => match started.cell() {
-            Some(cell) => world.started(&path, cell, started.supervisor().cloned()),
-            None => world.note(is_supervisor, "start_ignored", &path, None),
-        },
-        Err(error) => world.note(is_supervisor, "start_failed", &path, Some(start_error(error))),
+    record(&world, &path, is_supervisor, &result);
+    if is_supervisor {
+        hand_over().await;
     }
-    drop(world);
     match outcome.get("ok_info") {
         Some(info) => result.map(|started| started.with_info(info.clone())),
         None => result,
+    }
+}
+
+fn record(world: &World, path: &str, is_supervisor: bool, result: &Result<Started<String>, Failed>) {
+    let mut world = world.lock();
+    match result {
+        Ok(started) => match started.cell() {
+            Some(cell) => world.started(path, cell, started.supervisor().cloned()),
+            None => world.note(is_supervisor, "start_ignored", path, None),
+        },
+        Err(error) => world.note(is_supervisor, "start_failed", path, Some(start_error(error))),
+    }
+}
+
+/// In Erlang a supervisor that has started runs on while its parent is woken, and first handles what happened to its
+/// children during the start. Here the parent would run on; so it gives way: to the supervisor, to the child that this
+/// one stops, and to the supervisor's exit port.
+async fn hand_over() {
+    for _ in 0..3 {
+        let mut woken = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut woken, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 }
 
