@@ -6,4 +6,5 @@ pub mod durable_file;
 pub mod etcd;
 pub mod heart;
 pub mod netlink;
+pub mod postgres;
 pub mod search;

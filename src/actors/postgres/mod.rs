@@ -1,3 +1,5 @@
 //! PostgreSQL.
 
+mod carry_out;
+mod pass;
 pub mod pg_replication;

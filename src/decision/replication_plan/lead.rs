@@ -87,11 +87,10 @@ fn lead(order: &LeadOrder, names: Option<&NamesWish>, server: &ServerSeen, seen:
     if !written {
         commands.push(Command::WriteSyncNames(wish.clone()));
     }
-    if !written || proven.is_none_or(|proven| !same_names(proven, wish)) || memory.checkpointed != Some(epoch) {
-        // From no names to some: only the checkpointer switches the waiting on. What was in force before is known only
-        // when it was proven.
-        let from_nothing = proven.is_none_or(|proven| proven.names.is_empty());
-        let checkpoint = memory.checkpointed != Some(epoch) || (from_nothing && !wish.names.is_empty());
+    let checkpoint = memory.checkpointed != Some(epoch) || (!memory.waiting_switched_on && !wish.names.is_empty());
+    let in_proof = memory.names_in_proof.as_ref().is_some_and(|names| same_names(names, wish));
+    let is_proven = proven.is_some_and(|proven| same_names(proven, wish)) && memory.checkpointed == Some(epoch);
+    if !written || !(is_proven || in_proof) {
         commands.extend([Command::Reload, Command::ProveSyncNames { names: wish.clone(), checkpoint }]);
     }
     commands.extend(housekeeping(&order.members, server, seen));

@@ -220,8 +220,12 @@ pub struct Memory {
     pub roles_made: Option<Epoch>,
     /// A checkpoint was asked for and completed (under this epoch).
     pub checkpointed: Option<Epoch>,
-    /// These names were proven effective, and the flushed position read after that.
+    /// These names were proven effective, and the flushed position read after that. Forgotten when names are written.
     pub names_proven: Option<(SyncNames, Lsn)>,
+    /// These names are being proven, beside everything else.
+    pub names_in_proof: Option<SyncNames>,
+    /// Names were proven, and none were emptied since: the checkpointer has switched the waiting on.
+    pub waiting_switched_on: bool,
     /// Members in the access file as last written.
     pub access: Option<BTreeMap<NodeId, MemberRecord>>,
     /// Where the copy stood when its server was last looked at; outlives a stop, not a start.
