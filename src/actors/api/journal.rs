@@ -1,10 +1,24 @@
 //! JournalActor: keeps every transition with epoch, cause, evidence and duration, for `leaderl events`.
+//!
+//! Hears:   `Record` (every actor that changes something), `Read` (AdminSocketActor).
+//! Does:    keeps the newest in memory, logs each as one line, appends it to `<state_dir>/journal.jsonl`.
+//! Restart: reads the end of the file back.
 
+use super::journal_file::{JournalFile, read_back};
+use crate::context::NodeContext;
 use leaderl_decision::model::Epoch;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// So many entries stay in memory.
+const KEPT: usize = 1000;
 
 /// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// Wall clock, RFC 3339.
     pub at: String,
@@ -32,4 +46,109 @@ pub enum JournalMessage {
         /// The answer.
         reply: ractor::RpcReplyPort<Vec<JournalEntry>>,
     },
+}
+
+/// See the head of this file.
+pub struct JournalActor;
+
+/// What JournalActor keeps.
+pub struct JournalState {
+    entries: VecDeque<JournalEntry>,
+    file: JournalFile,
+}
+
+impl JournalState {
+    fn open(path: PathBuf) -> std::io::Result<Self> {
+        let mut entries: VecDeque<_> =
+            read_back(&path).iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        entries.drain(..entries.len().saturating_sub(KEPT));
+        Ok(Self { entries, file: JournalFile::open(path)? })
+    }
+
+    fn record(&mut self, mut entry: JournalEntry) {
+        if entry.at.is_empty() {
+            entry.at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        }
+        tracing::info!(
+            actor = entry.actor,
+            code = entry.code,
+            epoch = entry.epoch.0,
+            after_ms = entry.after_ms,
+            "{}",
+            entry.text
+        );
+        if let Ok(mut line) = serde_json::to_string(&entry) {
+            line.push('\n');
+            self.file.append(line);
+        }
+        self.entries.push_back(entry);
+        if self.entries.len() > KEPT {
+            self.entries.pop_front();
+        }
+    }
+
+    fn newest(&self, last: usize) -> Vec<JournalEntry> {
+        self.entries.iter().skip(self.entries.len().saturating_sub(last)).cloned().collect()
+    }
+}
+
+impl Actor for JournalActor {
+    type Msg = JournalMessage;
+    type State = JournalState;
+    type Arguments = Arc<NodeContext>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<JournalMessage>,
+        node: Self::Arguments,
+    ) -> Result<JournalState, ActorProcessingErr> {
+        Ok(JournalState::open(node.settings.node.state_dir.join("journal.jsonl"))?)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<JournalMessage>,
+        message: JournalMessage,
+        state: &mut JournalState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JournalMessage::Record(entry) => state.record(entry),
+            JournalMessage::Read { last, reply } => {
+                // The asker may have given up; that is its affair.
+                let _ = reply.send(state.newest(last));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> JournalEntry {
+        JournalEntry { actor: "election".into(), code: "c".into(), text: text.into(), ..JournalEntry::default() }
+    }
+
+    #[test]
+    fn entries_survive_a_restart_and_a_broken_line_costs_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state/journal.jsonl");
+        let mut journal = JournalState::open(path.clone()).unwrap();
+        for number in 0..1020 {
+            journal.record(entry(&number.to_string()));
+        }
+        assert_eq!(journal.file.dropped, 0, "the queue holds this many");
+        assert_eq!(journal.newest(2).iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["1018", "1019"]);
+        assert!(!journal.newest(1)[0].at.is_empty());
+        drop(journal);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while read_back(&path).len() < 1020 && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{broken\n").unwrap();
+        let again = JournalState::open(path).unwrap();
+        assert_eq!(again.entries.len(), KEPT);
+        assert_eq!(again.newest(1)[0].text, "1019");
+    }
 }

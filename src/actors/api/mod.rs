@@ -1,5 +1,16 @@
 //! What the outside asks: HTTP, the admin socket, the journal.
 
+pub mod admin_protocol;
+pub mod admin_requests;
 pub mod admin_socket;
+pub mod cluster_report;
+pub mod control;
+pub mod facts;
+pub mod http_routes;
 pub mod journal;
+mod journal_file;
+pub mod metrics;
+pub mod orders;
 pub mod status_http;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,91 @@
+//! What the daemon and AdminSocketActor share: how to draw the tree, and what an announced stop means.
+
+use futures::future::BoxFuture;
+use leaderl_decision::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// How long an announcement holds: a stop that comes later is an ordinary one.
+pub const ANNOUNCEMENT_HOLDS: Duration = Duration::from_secs(60);
+
+/// What SIGTERM means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopMode {
+    /// Step down, hand over, end. The default.
+    #[default]
+    StepDown,
+    /// The daemon comes back at once: heart holds PostgreSQL, VIP and deadline meanwhile; nothing is demoted.
+    Restart,
+    /// The same, with a new binary.
+    Upgrade,
+}
+
+/// One actor or supervisor, as `leaderl actors tree` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// Its id in the tree.
+    pub id: String,
+    /// `supervisor` or `worker`.
+    pub kind: String,
+    /// `running`, `restarting`, `down`; for a supervisor with its strategy.
+    pub state: String,
+    /// How long it has been so, in milliseconds.
+    pub in_state_ms: u64,
+    /// Restarts so far.
+    pub restarts: u64,
+    /// Messages handled by the present incarnation.
+    pub handled: u64,
+    /// Whether it handles one now.
+    pub busy: bool,
+    /// Why its last process ended; empty when none did.
+    pub last_exit: String,
+    /// What is below it, in start order.
+    pub children: Vec<TreeNode>,
+}
+
+/// Draws the tree; answers within about a second.
+pub type TreeSource = Arc<dyn Fn() -> BoxFuture<'static, Option<TreeNode>> + Send + Sync>;
+
+/// Shared between the daemon's main task, which sets `tree` and reads the stop mode, and AdminSocketActor.
+#[derive(Default)]
+pub struct Control {
+    /// Set once, after the tree has been started.
+    pub tree: OnceLock<TreeSource>,
+    announced: Mutex<(StopMode, Timestamp)>,
+}
+
+impl Control {
+    /// Nothing announced, no tree yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next SIGTERM, if it comes before [`ANNOUNCEMENT_HOLDS`] is over, means this.
+    pub fn announce(&self, mode: StopMode, now: Timestamp) {
+        let mut announced = self.announced.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *announced = (mode, now.plus(ANNOUNCEMENT_HOLDS));
+    }
+
+    /// What a SIGTERM at `now` means.
+    pub fn stop_mode(&self, now: Timestamp) -> StopMode {
+        let (mode, until) = *self.announced.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if now < until { mode } else { StopMode::StepDown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_holds_a_minute_and_then_a_stop_is_a_stop() {
+        let control = Control::new();
+        let now = Timestamp(5);
+        assert_eq!(control.stop_mode(now), StopMode::StepDown);
+        control.announce(StopMode::Upgrade, now);
+        assert_eq!(control.stop_mode(now.plus(Duration::from_secs(59))), StopMode::Upgrade);
+        assert_eq!(control.stop_mode(now.plus(Duration::from_secs(60))), StopMode::StepDown);
+    }
+}
