@@ -8,6 +8,8 @@ use crate::board::SearchView;
 use crate::context::NodeContext;
 use crate::ports::{SearchHost, search_engine_of};
 use crate::settings::RunMode;
+use context::SearchContext;
+use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::model::{NodeId, Reason};
 use leaderl_decision::search_plan::render::{EngineFiles, render};
 use leaderl_decision::search_plan::{
@@ -17,10 +19,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 mod apply;
 mod config;
+mod context;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -44,20 +48,33 @@ pub struct EsActor;
 
 /// What one incarnation knows.
 pub struct EsState {
-    context: Arc<NodeContext>,
+    context: SearchContext,
     records: records::Records,
     service_defined: bool,
     restart: Option<JoinHandle<()>>,
     last_failure: Option<String>,
     timer: Option<JoinHandle<()>>,
-    watcher: JoinHandle<()>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl EsState {
+    fn new(context: SearchContext) -> Self {
+        Self {
+            context,
+            records: records::Records::default(),
+            service_defined: false,
+            restart: None,
+            last_failure: None,
+            timer: None,
+            watcher: None,
+        }
+    }
 }
 
 impl Drop for EsState {
     fn drop(&mut self) {
-        self.watcher.abort();
-        if let Some(timer) = &self.timer {
-            timer.abort();
+        for task in [&self.watcher, &self.timer].into_iter().flatten() {
+            task.abort();
         }
         // An ordered restart goes on without us: the service manager does it, within its own limit.
     }
@@ -68,22 +85,13 @@ impl Actor for EsActor {
     type State = EsState;
     type Arguments = Arc<NodeContext>;
 
-    async fn pre_start(
-        &self,
-        me: ActorRef<EsMessage>,
-        context: Arc<NodeContext>,
-    ) -> Result<EsState, ActorProcessingErr> {
-        let watcher = tokio::spawn(watch_members(context.clone(), me.clone()));
+    async fn pre_start(&self, me: ActorRef<EsMessage>, node: Arc<NodeContext>) -> Result<EsState, ActorProcessingErr> {
+        let context = SearchContext::of(&node);
+        let watcher = tokio::spawn(watch_members(context.cluster.clone(), me.clone()));
         me.cast(EsMessage::Reconcile)?;
-        Ok(EsState {
-            context,
-            records: records::Records::default(),
-            service_defined: false,
-            restart: None,
-            last_failure: None,
-            timer: None,
-            watcher,
-        })
+        let mut state = EsState::new(context);
+        state.watcher = Some(watcher);
+        Ok(state)
     }
 
     async fn handle(
@@ -94,17 +102,21 @@ impl Actor for EsActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             EsMessage::Reconcile => {
-                let view = match state.context.settings.search.mode {
-                    RunMode::Managed => managed(state).await,
-                    RunMode::External => external(state).await,
-                    RunMode::Off => SearchView { role: "off".to_owned(), ..SearchView::default() },
-                };
-                publish(&state.context, view);
+                reconcile(state).await;
                 schedule(state, me);
             }
         }
         Ok(())
     }
+}
+
+async fn reconcile(state: &mut EsState) {
+    let view = match state.context.settings.search.mode {
+        RunMode::Managed => managed(state).await,
+        RunMode::External => external(state).await,
+        RunMode::Off => SearchView { role: "off".to_owned(), ..SearchView::default() },
+    };
+    publish(&state.context, view);
 }
 
 /// One timer at a time, so that a change of members brings the next look forward and does not add one.
@@ -119,9 +131,8 @@ fn schedule(state: &mut EsState, me: ActorRef<EsMessage>) {
     }));
 }
 
-async fn watch_members(context: Arc<NodeContext>, me: ActorRef<EsMessage>) {
-    let mut cluster = context.board.cluster.subscribe();
-    let mut known = members(&context);
+async fn watch_members(mut cluster: watch::Receiver<Arc<ClusterView>>, me: ActorRef<EsMessage>) {
+    let mut known: BTreeSet<NodeId> = cluster.borrow_and_update().members.keys().cloned().collect();
     while cluster.changed().await.is_ok() {
         let now: BTreeSet<NodeId> = cluster.borrow_and_update().members.keys().cloned().collect();
         if now != known {
@@ -133,12 +144,8 @@ async fn watch_members(context: Arc<NodeContext>, me: ActorRef<EsMessage>) {
     }
 }
 
-fn members(context: &NodeContext) -> BTreeSet<NodeId> {
-    context.board.cluster.borrow().members.keys().cloned().collect()
-}
-
-fn publish(context: &NodeContext, view: SearchView) {
-    context.board.search.send_if_modified(|published| {
+fn publish(context: &SearchContext, view: SearchView) {
+    context.published.send_if_modified(|published| {
         let changed = *published != view;
         *published = view;
         changed
@@ -146,7 +153,7 @@ fn publish(context: &NodeContext, view: SearchView) {
 }
 
 async fn external(state: &mut EsState) -> SearchView {
-    let (engine, problems) = match state.context.search.observe(QUESTION).await {
+    let (engine, problems) = match state.context.engine.observe(QUESTION).await {
         Ok(engine) => (Some(engine), Vec::new()),
         Err(why) => (None, vec![Reason::new("search-silent", why.to_string())]),
     };
@@ -173,7 +180,7 @@ async fn managed(state: &mut EsState) -> SearchView {
     }
     state.records.read_cluster(&state.context).await;
     let files = wanted_files(state, &observed);
-    let files_match = state.context.search.files_match(&files, QUESTION).await.unwrap_or(false);
+    let files_match = state.context.engine.files_match(&files, QUESTION).await.unwrap_or(false);
     let wants_turn = needs_restart(&facts(state, &observed, &files, files_match));
     state.records.read_turn(&state.context, wants_turn).await;
 
@@ -186,12 +193,12 @@ async fn managed(state: &mut EsState) -> SearchView {
 async fn observe(state: &mut EsState) -> Result<Observed, Reason> {
     let context = &state.context;
     let (engine, service, host) = futures::join!(
-        context.search.observe(QUESTION),
+        context.engine.observe(QUESTION),
         apply::service(context, state.restart.as_ref()),
-        context.search.host(QUESTION),
+        context.engine.host(QUESTION),
     );
     let host = host.map_err(|why| Reason::new("search-host", why.to_string()))?;
-    let cluster = context.board.cluster.borrow().clone();
+    let cluster = context.cluster.borrow().clone();
     Ok(Observed {
         members: cluster.members.keys().cloned().collect(),
         members_fresh: context.clock.now().since(cluster.heard_at) < MEMBERS_FRESH,
@@ -202,7 +209,7 @@ async fn observe(state: &mut EsState) -> Result<Observed, Reason> {
 }
 
 fn wanted_files(state: &EsState, observed: &Observed) -> EngineFiles {
-    let cluster = state.context.board.cluster.borrow().clone();
+    let cluster = state.context.cluster.borrow().clone();
     let found_cluster = may_found(&state.context.guid, state.records.cluster());
     render(&config::engine_config(&state.context, &cluster, &observed.host, found_cluster))
 }
@@ -215,7 +222,7 @@ fn facts<'a>(state: &'a EsState, observed: &'a Observed, files: &'a EngineFiles,
         members_fresh: observed.members_fresh,
         record: state.records.cluster(),
         turn: state.records.turn(),
-        cluster_name: &state.context.secrets.search_cluster_name,
+        cluster_name: &state.context.cluster_name,
         files_match,
         fingerprint: &files.fingerprint,
         service_defined: state.service_defined,

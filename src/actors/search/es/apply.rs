@@ -1,8 +1,8 @@
 //! Carrying out the plan, one command after the other; the first failure ends the round and the next tick plans anew.
 
+use super::context::SearchContext;
 use super::{EsState, QUESTION, config};
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
-use crate::context::NodeContext;
 use crate::ports::{SEARCH_SERVICE, SearchHost, ServiceState};
 use leaderl_decision::model::Reason;
 use leaderl_decision::search_plan::render::EngineFiles;
@@ -18,7 +18,7 @@ const SERVICE: Duration = Duration::from_secs(5);
 const RESTART: Duration = Duration::from_secs(120);
 
 /// The service as the plan sees it; while an ordered restart runs, nobody asks.
-pub(super) async fn service(context: &NodeContext, restart: Option<&JoinHandle<()>>) -> ServiceSeen {
+pub(super) async fn service(context: &SearchContext, restart: Option<&JoinHandle<()>>) -> ServiceSeen {
     if restart.is_some_and(|job| !job.is_finished()) {
         return ServiceSeen::Changing;
     }
@@ -63,7 +63,7 @@ async fn one(
     match command {
         SearchCommand::ClaimRecord => state.records.claim(&context).await.map_err(text),
         SearchCommand::RecordCluster { uuid } => state.records.record(&context, uuid).await.map_err(text),
-        SearchCommand::WriteFiles => context.search.write_files(files, SERVICE).await.map_err(text),
+        SearchCommand::WriteFiles => context.engine.write_files(files, SERVICE).await.map_err(text),
         SearchCommand::DefineService => {
             context.services.install(&definition(), SERVICE).await.map_err(text)?;
             state.service_defined = true;
@@ -81,9 +81,9 @@ async fn one(
             }));
             Ok(())
         }
-        SearchCommand::SetQuorum(quorum) => context.search.set_quorum(*quorum, CHANGE).await.map_err(text),
-        SearchCommand::ExcludeVoters(ids) => context.search.exclude_voters(ids, CHANGE).await.map_err(text),
-        SearchCommand::ClearExclusions => context.search.clear_exclusions(CHANGE).await.map_err(text),
+        SearchCommand::SetQuorum(quorum) => context.engine.set_quorum(*quorum, CHANGE).await.map_err(text),
+        SearchCommand::ExcludeVoters(ids) => context.engine.exclude_voters(ids, CHANGE).await.map_err(text),
+        SearchCommand::ClearExclusions => context.engine.clear_exclusions(CHANGE).await.map_err(text),
     }
 }
 
@@ -92,7 +92,7 @@ fn text(why: impl std::fmt::Display) -> String {
 }
 
 /// Tells the journal; it may be restarting, and nothing depends on it.
-fn tell(context: &NodeContext, command: &SearchCommand) {
+fn tell(context: &SearchContext, command: &SearchCommand) {
     let (code, words) = match command {
         SearchCommand::ClaimRecord => ("search-founder", "this node founds the search cluster".to_owned()),
         SearchCommand::RecordCluster { uuid } => ("search-founded", format!("the search cluster is {uuid}")),
@@ -115,9 +115,9 @@ fn tell(context: &NodeContext, command: &SearchCommand) {
         at: String::new(),
         actor: "search".to_owned(),
         code: code.to_owned(),
-        epoch: context.board.cluster.borrow().newest_epoch(),
+        epoch: context.cluster.borrow().newest_epoch(),
         text: words,
         after_ms: 0,
     };
-    let _ = context.neighbours.journal.cast(JournalMessage::Record(entry));
+    let _ = context.journal.cast(JournalMessage::Record(entry));
 }

@@ -1,6 +1,6 @@
 //! From settings, members and host to the engine's configuration and its service.
 
-use crate::context::NodeContext;
+use super::context::SearchContext;
 use crate::ports::{SEARCH_SERVICE, SearchHost, SearchPaths, ServiceDefinition, search_engine_of};
 use crate::settings::Settings;
 use leaderl_decision::cluster::ClusterView;
@@ -18,7 +18,7 @@ const LARGEST_HEAP_MIB: u64 = 31 * 1024;
 const OPEN_FILES: u64 = 65_536;
 
 pub(super) fn engine_config(
-    context: &NodeContext,
+    context: &SearchContext,
     cluster: &ClusterView,
     host: &SearchHost,
     found_cluster: bool,
@@ -28,7 +28,7 @@ pub(super) fn engine_config(
     let others = cluster.members.values().map(|seen| &seen.record).filter(|member| member.guid != context.guid);
     EngineConfig {
         engine: search_engine_of(&settings.search),
-        cluster_name: context.secrets.search_cluster_name.clone(),
+        cluster_name: context.cluster_name.clone(),
         me: context.guid.clone(),
         address: settings.node.publish_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         vips: if host.binds_absent_addresses { vips(settings) } else { Vec::new() },

@@ -1,6 +1,6 @@
 //! The two documents in etcd: the cluster's founder, and the turn to restart. Every write compares the revision read.
 
-use crate::context::NodeContext;
+use super::context::SearchContext;
 use crate::ports::{Compare, StoreError, Txn, TxnAnswer, Write};
 use leaderl_decision::model::{NodeId, Revision, Timestamp};
 use leaderl_decision::records::{self, SCHEMA};
@@ -34,7 +34,7 @@ impl Records {
     }
 
     /// Reads the founder's record until it names a cluster; from then on it does not change.
-    pub(super) async fn read_cluster(&mut self, context: &NodeContext) {
+    pub(super) async fn read_cluster(&mut self, context: &SearchContext) {
         if matches!(&self.cluster, RecordSeen::Present(SearchRecord { cluster_uuid: Some(_), .. })) {
             return;
         }
@@ -51,7 +51,7 @@ impl Records {
     }
 
     /// Reads the turn when it is wanted, or held, or when this incarnation does not know whether it holds it.
-    pub(super) async fn read_turn(&mut self, context: &NodeContext, wanted: bool) {
+    pub(super) async fn read_turn(&mut self, context: &SearchContext, wanted: bool) {
         if !wanted && !matches!(self.turn, TurnSeen::Unknown | TurnSeen::Mine) {
             return;
         }
@@ -75,18 +75,18 @@ impl Records {
     }
 
     /// Makes this node the founder, unless somebody was faster.
-    pub(super) async fn claim(&mut self, context: &NodeContext) -> Result<(), StoreError> {
+    pub(super) async fn claim(&mut self, context: &SearchContext) -> Result<(), StoreError> {
         self.write_cluster(context, SearchRecord { schema: SCHEMA, founder: context.guid.clone(), cluster_uuid: None })
             .await
     }
 
     /// Records which cluster was founded.
-    pub(super) async fn record(&mut self, context: &NodeContext, uuid: &str) -> Result<(), StoreError> {
+    pub(super) async fn record(&mut self, context: &SearchContext, uuid: &str) -> Result<(), StoreError> {
         let founder: NodeId = context.guid.clone();
         self.write_cluster(context, SearchRecord { schema: SCHEMA, founder, cluster_uuid: Some(uuid.to_owned()) }).await
     }
 
-    async fn write_cluster(&mut self, context: &NodeContext, record: SearchRecord) -> Result<(), StoreError> {
+    async fn write_cluster(&mut self, context: &SearchContext, record: SearchRecord) -> Result<(), StoreError> {
         let written = put(context, cluster_key(context), self.cluster_revision, &record).await?;
         // A refused or doubtful write is read again at the next tick.
         (self.cluster, self.cluster_revision) = match written {
@@ -97,7 +97,7 @@ impl Records {
     }
 
     /// Takes the turn, unless somebody was faster.
-    pub(super) async fn take_turn(&mut self, context: &NodeContext) -> Result<(), StoreError> {
+    pub(super) async fn take_turn(&mut self, context: &SearchContext) -> Result<(), StoreError> {
         let turn = RestartTurn { schema: SCHEMA, guid: context.guid.clone() };
         let from = self.turn_revision;
         self.turn = TurnSeen::Unknown;
@@ -109,7 +109,7 @@ impl Records {
     }
 
     /// Lets the next node have the turn.
-    pub(super) async fn give_back_turn(&mut self, context: &NodeContext) -> Result<(), StoreError> {
+    pub(super) async fn give_back_turn(&mut self, context: &SearchContext) -> Result<(), StoreError> {
         let key = turn_key(context);
         let compares = vec![Compare { key: key.clone(), mod_revision: self.turn_revision }];
         self.turn = TurnSeen::Unknown;
@@ -123,7 +123,7 @@ impl Records {
 
 /// The new revision, or `None` when the compare failed.
 async fn put<T: serde::Serialize>(
-    context: &NodeContext,
+    context: &SearchContext,
     key: String,
     from: Revision,
     value: &T,
@@ -137,10 +137,10 @@ async fn put<T: serde::Serialize>(
     }
 }
 
-fn cluster_key(context: &NodeContext) -> String {
+fn cluster_key(context: &SearchContext) -> String {
     format!("{}search/cluster", context.keys.prefix())
 }
 
-fn turn_key(context: &NodeContext) -> String {
+fn turn_key(context: &SearchContext) -> String {
     format!("{}search/restart", context.keys.prefix())
 }
