@@ -20,16 +20,23 @@ use std::time::{Duration, Instant};
 /// A service manager that knows one service and forgets it at the end of the test.
 #[derive(Default)]
 struct OneProcess {
-    inner: Mutex<(Option<ServiceDefinition>, Option<(Child, Instant)>, u32)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    definition: Option<ServiceDefinition>,
+    running: Option<(Child, Instant)>,
+    starts: u32,
 }
 
 impl OneProcess {
     fn starts(&self) -> u32 {
-        self.inner.lock().unwrap().2
+        self.inner.lock().unwrap().starts
     }
 
     fn end(&self) {
-        if let Some((mut child, _)) = self.inner.lock().unwrap().1.take() {
+        if let Some((mut child, _)) = self.inner.lock().unwrap().running.take() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
             child.wait().unwrap();
@@ -46,11 +53,11 @@ impl Drop for OneProcess {
 #[async_trait]
 impl ServiceControl for OneProcess {
     async fn install(&self, service: &ServiceDefinition, _: Duration) -> Result<bool, ServiceError> {
-        Ok(self.inner.lock().unwrap().0.replace(service.clone()).is_none())
+        Ok(self.inner.lock().unwrap().definition.replace(service.clone()).is_none())
     }
     async fn start(&self, _: &str, _: Duration) -> Result<(), ServiceError> {
         let mut inner = self.inner.lock().unwrap();
-        let definition = inner.0.clone().unwrap();
+        let definition = inner.definition.clone().unwrap();
         let user = nix::unistd::User::from_name(&definition.user.unwrap()).unwrap().unwrap();
         std::fs::create_dir_all(&definition.log_dir).unwrap();
         let log = std::fs::File::create(definition.log_dir.join("engine.out")).unwrap();
@@ -65,8 +72,8 @@ impl ServiceControl for OneProcess {
             .stderr(log)
             .spawn()
             .unwrap();
-        inner.1 = Some((child, Instant::now()));
-        inner.2 += 1;
+        inner.running = Some((child, Instant::now()));
+        inner.starts += 1;
         Ok(())
     }
     async fn restart(&self, name: &str, limit: Duration) -> Result<(), ServiceError> {
@@ -75,7 +82,7 @@ impl ServiceControl for OneProcess {
     }
     async fn status(&self, _: &str, _: Duration) -> Result<ServiceState, ServiceError> {
         let inner = self.inner.lock().unwrap();
-        Ok(match (&inner.0, &inner.1) {
+        Ok(match (&inner.definition, &inner.running) {
             (None, _) => ServiceState::NotInstalled,
             (Some(_), None) => ServiceState::Down { down: Duration::ZERO },
             (Some(_), Some((child, since))) => ServiceState::Run { pid: child.id(), up: since.elapsed() },
