@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod disk;
-pub mod durable_file;
 pub mod etcd;
+pub mod etcd_service;
 pub mod heart;
 pub mod netlink;
 pub mod postgres;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod joining;
 mod members;
 mod renewals;
 mod store;

@@ -28,13 +28,12 @@ impl Clock for BootClock {
 
 pub(crate) struct Member {
     pub(crate) client_url: String,
-    pub(crate) peer_url: String,
     args: Vec<String>,
     child: Option<Child>,
 }
 
 impl Member {
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let child = Command::new(program().unwrap())
             .args(&self.args)
             .stdin(Stdio::null())
@@ -79,7 +78,7 @@ fn program() -> Option<&'static str> {
     ["/usr/bin/etcd", "/usr/local/bin/etcd"].into_iter().find(|path| std::path::Path::new(path).exists())
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -103,6 +102,12 @@ impl Members {
         Some(members)
     }
 
+    /// A member that joins: started by the caller.
+    pub(crate) fn join(&mut self, name: &str, client: u16, peer: u16, initial: &str) -> &mut Member {
+        self.add(name, client, peer, initial, "existing", &[]);
+        self.all.last_mut().unwrap()
+    }
+
     fn add(&mut self, name: &str, client: u16, peer: u16, initial: &str, state: &str, more: &[&str]) {
         let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
         let mut args = vec![
@@ -119,7 +124,7 @@ impl Members {
             "--logger=zap".into(),
         ];
         args.extend(more.iter().map(|&arg| arg.to_owned()));
-        self.all.push(Member { client_url, peer_url, args, child: None });
+        self.all.push(Member { client_url, args, child: None });
     }
 
     async fn wait_ready(&self) {

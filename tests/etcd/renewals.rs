@@ -51,7 +51,9 @@ async fn acquire(store: Arc<dyn CoordinationStore>, nonce: &str) -> Running {
         clock: Arc::new(BootClock),
         leader_key: KEY.into(),
         renewal: Renewal::new(holder(nonce), revision, t0, format!("task of {nonce}"), D),
-        report: Box::new(move |news| drop(tell.send((BootClock.now(), news)))),
+        report: Box::new(move |news| {
+            let _ = tell.send((BootClock.now(), news));
+        }),
         stops: orders,
     };
     tokio::spawn(task.run());
@@ -121,7 +123,9 @@ async fn scenario(members: &mut Members, name: &str, local: usize, victim: usize
         after.longest_gap.as_millis(),
     );
     let (reply, told) = oneshot::channel();
-    let reply: StopReply = Box::new(move |revision| drop(reply.send(revision)));
+    let reply: StopReply = Box::new(move |revision| {
+        let _ = reply.send(revision);
+    });
     running.stops.send(reply).map_err(drop).unwrap();
     let revision = tokio::time::timeout(LIMIT, told).await.unwrap().unwrap();
     let now = members.store(local).get(KEY, LIMIT).await.unwrap();

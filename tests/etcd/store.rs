@@ -28,7 +28,10 @@ async fn errors_say_what_they_prove() {
     members.all[0].kill();
     let fresh = members.store(0);
     let gone = fresh.txn(write.clone(), LIMIT).await;
-    assert!(matches!(gone, Err(StoreError::Unreachable { .. })), "no connection proves that nothing was sent: {gone:?}");
+    assert!(
+        matches!(gone, Err(StoreError::Unreachable { .. })),
+        "no connection proves that nothing was sent: {gone:?}"
+    );
     members.all[0].restart();
     let until = Instant::now() + Duration::from_secs(10);
     while let Err(error) = store.txn(write.clone(), LIMIT).await {

@@ -18,9 +18,7 @@ pub(super) fn range(answer: &etcd::GetResponse) -> RangeAnswer {
 }
 
 pub(super) fn txn(txn: &Txn) -> etcd::Txn {
-    let compare = |c: &Compare| {
-        etcd::Compare::mod_revision(c.key.as_str(), etcd::CompareOp::Equal, c.mod_revision.0)
-    };
+    let compare = |c: &Compare| etcd::Compare::mod_revision(c.key.as_str(), etcd::CompareOp::Equal, c.mod_revision.0);
     let write = |w: &Write| match w {
         Write::Put { key, value } => etcd::TxnOp::put(key.as_str(), value.as_slice(), None),
         Write::Delete { key } => etcd::TxnOp::delete(key.as_str(), None),

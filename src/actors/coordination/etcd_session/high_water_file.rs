@@ -1,6 +1,6 @@
 //! `high_water.json`: what this node has seen of etcd, kept for ever.
 
-use crate::adapters::durable_file;
+use crate::settings::private_file;
 use leaderl_decision::cluster::high_water::{HighWater, Urgency};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(super) async fn keep(path: PathBuf, mut marks: watch::Receiver<Mark>) {
         let mark = marks.borrow_and_update().0.clone();
         let target = path.clone();
         let written = tokio::task::spawn_blocking(move || {
-            durable_file::replace(&target, serde_json::json!(mark).to_string().as_bytes(), 0o600)
+            private_file::replace(&target, serde_json::json!(mark).to_string().as_bytes(), 0o600)
         });
         match written.await {
             Ok(Ok(())) => {}
