@@ -61,7 +61,7 @@ struct Slot<M> {
     name: String,
     current: watch::Sender<Incarnation<M>>,
     /// Messages sent through this reference; with those handled it tells the length of the mailbox.
-    sent: AtomicU64,
+    sent: Arc<AtomicU64>,
 }
 
 struct Incarnation<M> {
@@ -95,9 +95,7 @@ impl<M: Message> ChildRef<M> {
     /// A reference to a child that is not started yet. The name is for errors and logs only: it is registered nowhere.
     pub fn new(name: impl Into<String>) -> Self {
         let nobody = Incarnation { number: 0, actor: None, started: false };
-        Self {
-            slot: Arc::new(Slot { name: name.into(), current: watch::Sender::new(nobody), sent: AtomicU64::new(0) }),
-        }
+        Self { slot: Arc::new(Slot { name: name.into(), current: watch::Sender::new(nobody), sent: Arc::default() }) }
     }
 
     /// The start function that publishes every incarnation here. The closure makes a fresh actor for each.
@@ -119,12 +117,8 @@ impl<M: Message> ChildRef<M> {
 
     /// Sends a message to the current incarnation. Ok means delivered to its mailbox, not handled.
     pub fn cast(&self, message: M) -> Result<(), NotRunning> {
-        let current = self.slot.current.borrow();
-        let sent = current.actor.as_ref().is_some_and(|actor| actor.send_message(message).is_ok());
-        drop(current);
-        if !sent {
-            return Err(NotRunning);
-        }
+        // Not under the lock: a message that comes back is dropped, and its `Drop` is not ours.
+        self.actor()?.send_message(message).map_err(|_| NotRunning)?;
         self.slot.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -175,17 +169,16 @@ impl<M: Message> ChildRef<M> {
         &self.slot.name
     }
 
-    /// Messages sent through this reference so far.
-    pub fn sent(&self) -> u64 {
-        self.slot.sent.load(Ordering::Relaxed)
-    }
-
     /// Makes `actor` the current incarnation. The start functions of this crate do it; call it yourself only to put a
     /// stand-in behind the reference, in a test.
     pub fn publish(&self, actor: ActorRef<M>) {
         self.slot.current.send_modify(|incarnation| {
             *incarnation = Incarnation { number: incarnation.number + 1, actor: Some(actor), started: false };
         });
+    }
+
+    pub(crate) fn sent_counter(&self) -> Arc<AtomicU64> {
+        self.slot.sent.clone()
     }
 
     pub(crate) fn mark_started(&self, id: ActorId) {

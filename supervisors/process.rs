@@ -1,5 +1,6 @@
 //! One incarnation of a child, as its supervisor sees it: how to signal it, and what became of it.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::exit_port::ExitPort;
 use crate::exit_reason::ExitReason;
@@ -43,18 +45,50 @@ pub(crate) struct Fate {
     gone: SetOnce<()>,
     /// A supervisor's own exit port: its children may outlive it for a moment.
     subtree: OnceLock<ExitPort>,
-    on_exit: Option<OnExit>,
+    hooks: Option<Box<dyn Hooks>>,
     pub(crate) vitals: Vitals,
 }
 
-/// Told once, when the process is dead, before its supervisor can know.
-pub(crate) type OnExit = Box<dyn Fn(ActorId, &ExitReason) + Send + Sync>;
+/// The telemetry of one child.
+pub(crate) trait Hooks: Send + Sync {
+    /// Told once, when the process is dead, before its supervisor can know.
+    fn exited(&self, pid: ActorId, reason: &ExitReason);
+    fn handling(&self, pid: ActorId, message: &dyn Any);
+    fn handled(&self, pid: ActorId, took: Duration);
+}
 
 /// What the wrapper around an actor counts.
 #[derive(Default)]
 pub(crate) struct Vitals {
-    pub(crate) handled: AtomicU64,
-    pub(crate) busy: AtomicBool,
+    /// Messages taken from the mailbox.
+    taken: AtomicU64,
+    /// Messages handled to the end.
+    handled: AtomicU64,
+    /// Messages sent through the child's reference, and how many there were before this process.
+    sent: OnceLock<(Arc<AtomicU64>, u64)>,
+}
+
+impl Vitals {
+    pub(crate) fn count_sent(&self, sent: Arc<AtomicU64>) {
+        let before = sent.load(Ordering::Relaxed);
+        let _ = self.sent.set((sent, before));
+    }
+
+    pub(crate) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) != self.handled()
+    }
+
+    /// Messages that wait; not known without a reference. What came past the reference is taken for what came through
+    /// it, hence at least so many.
+    pub(crate) fn waiting(&self) -> Option<u64> {
+        let (sent, before) = self.sent.get()?;
+        let sent = sent.load(Ordering::Relaxed).saturating_sub(*before);
+        Some(sent.saturating_sub(self.taken.load(Ordering::Relaxed)))
+    }
 }
 
 /// How ractor says that an actor ended.
@@ -64,8 +98,23 @@ pub(crate) enum Ending {
 }
 
 impl Fate {
-    pub(crate) fn new(on_exit: Option<OnExit>) -> Arc<Self> {
-        Arc::new(Self { on_exit, ..Self::default() })
+    pub(crate) fn new(hooks: Option<Box<dyn Hooks>>) -> Arc<Self> {
+        Arc::new(Self { hooks, ..Self::default() })
+    }
+
+    /// A message is about to be handled. Without a telemetry the clock is not read.
+    pub(crate) fn begin_message(&self, pid: ActorId, message: &dyn Any) -> Option<Instant> {
+        self.vitals.taken.fetch_add(1, Ordering::Relaxed);
+        let hooks = self.hooks.as_ref()?;
+        hooks.handling(pid, message);
+        Some(Instant::now())
+    }
+
+    pub(crate) fn end_message(&self, pid: ActorId, began: Option<Instant>) {
+        self.vitals.handled.fetch_add(1, Ordering::Relaxed);
+        if let (Some(hooks), Some(began)) = (&self.hooks, began) {
+            hooks.handled(pid, began.elapsed());
+        }
     }
 
     /// Records why the process is about to be stopped. A later signal replaces an earlier one.
@@ -115,8 +164,8 @@ impl Fate {
     }
 
     pub(crate) fn end(&self, id: ActorId, reason: ExitReason) {
-        if let Some(on_exit) = &self.on_exit {
-            on_exit(id, &reason);
+        if let Some(hooks) = &self.hooks {
+            hooks.exited(id, &reason);
         }
         let _ = self.ended.set(reason);
     }

@@ -1,12 +1,12 @@
 //! What a tree looks like at one moment.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::ActorCell;
 
 use crate::children::{ChildState, Record};
 use crate::exit_reason::ExitReason;
+use crate::process::Vitals;
 use crate::spec::{ChildId, ChildKind, ChildPolicy, Restart, RestartIntensity, Strategy};
 use crate::supervisor_ref::SupervisorHandle;
 
@@ -85,6 +85,9 @@ pub struct ChildSnapshot<Id> {
     pub handled: u64,
     /// Whether it is handling one now.
     pub busy: bool,
+    /// Messages in its mailbox, if it has a [`ChildRef`](crate::ChildRef): those sent through the reference and not yet
+    /// taken. What an actor gets otherwise, as from its own timers, is not seen and makes this too small.
+    pub waiting: Option<u64>,
     /// What is below it; `None` for workers, and for a supervisor too busy to answer in time.
     pub subtree: Option<TreeSnapshot<Id>>,
     pub(crate) supervisor: Option<SupervisorHandle<Id>>,
@@ -165,8 +168,9 @@ impl<Id: ChildId> ChildSnapshot<Id> {
             restarts: record.restarts,
             recent_restarts: recent.collect(),
             last_exit: record.last_exit.clone(),
-            handled: vitals.map_or(0, |vitals| vitals.handled.load(Ordering::Relaxed)),
-            busy: vitals.is_some_and(|vitals| vitals.busy.load(Ordering::Relaxed)),
+            handled: vitals.map_or(0, Vitals::handled),
+            busy: vitals.is_some_and(Vitals::is_busy),
+            waiting: vitals.and_then(Vitals::waiting),
             subtree: None,
             supervisor: record.supervisor().cloned(),
         }

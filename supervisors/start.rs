@@ -12,13 +12,13 @@ use crate::child_ref::ChildRef;
 use crate::exit_port::ExitPort;
 use crate::exit_reason::{ExitReason, PanicReport};
 use crate::panics::{caught, caught_now};
-use crate::process::{Fate, OnExit, Process, Signals};
+use crate::process::{Fate, Hooks, Process, Signals};
 use crate::spec::{ChildId, Shutdown, SupervisorSpec};
 use crate::spec_check::SpecError;
 use crate::supervised::{Publication, Supervised};
-use crate::supervisor::{Birth, Supervisor};
+use crate::supervisor::{Birth, Place, Supervisor};
 use crate::supervisor_ref::SupervisorHandle;
-use crate::telemetry::{ChildExit, Tree};
+use crate::telemetry::{ChildHooks, Tree};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type StartFn<Id> = dyn Fn(StartContext<Id>) -> BoxFuture<Result<Started<Id>, StartError<Id>>> + Send + Sync;
@@ -121,7 +121,7 @@ impl<Id: ChildId> StartContext<Id> {
     /// Spawns a supervisor as this child and waits until all its children have started.
     pub async fn supervise(self, spec: SupervisorSpec<Id>) -> Result<Started<Id>, StartError<Id>> {
         let published = spec.published.as_ref().map(|supervisor| supervisor.slot().clone());
-        let fate = Fate::new(self.on_exit());
+        let fate = self.fate();
         let birth = Birth { spec, fate: fate.clone(), tree: self.tree.clone(), path: self.path.clone() };
         let (actor, process) = self.link(Supervisor::new(), birth, published, fate, Supervisor::signals).await?;
         Ok(Started { outcome: Outcome::Runs(process), supervisor: Some(SupervisorHandle::new(actor)), info: None })
@@ -139,7 +139,7 @@ impl<Id: ChildId> StartContext<Id> {
         child: Option<ChildRef<A::Msg>>,
         signals: fn(&ActorRef<A::Msg>) -> Signals,
     ) -> Result<Started<Id>, StartError<Id>> {
-        let fate = Fate::new(self.on_exit());
+        let fate = self.fate();
         let (_, process) = self.link(actor, arguments, child, fate, signals).await?;
         Ok(Started { outcome: Outcome::Runs(process), supervisor: None, info: None })
     }
@@ -156,17 +156,18 @@ impl<Id: ChildId> StartContext<Id> {
         let shutdown = self.shutdown;
         let port = self.port.cell();
         let published = child.map(Publication::new);
-        let wrapped = Supervised { actor, fate: fate.clone(), signals, shutdown, port: self.port, published };
+        let span = tracing::info_span!("child", path = %Place(&self.path));
+        let wrapped = Supervised { actor, fate: fate.clone(), signals, shutdown, span, port: self.port, published };
         let (actor, task) = Actor::spawn_linked(None, wrapped, arguments, port).await.map_err(StartError::of_spawn)?;
         fate.runs_as(task);
         let process = Process::new(actor.get_cell(), fate, signals(&actor), shutdown);
         Ok((actor, process))
     }
 
-    fn on_exit(&self) -> Option<OnExit> {
-        let telemetry = self.tree.telemetry.clone()?;
-        let path = self.path.clone();
-        Some(Box::new(move |pid, reason| telemetry.exited(&ChildExit { path: &path, pid, reason })))
+    fn fate(&self) -> Arc<Fate> {
+        let telemetry = self.tree.telemetry.clone();
+        let path = &self.path;
+        Fate::new(telemetry.map(|telemetry| Box::new(ChildHooks { telemetry, path: path.clone() }) as Box<dyn Hooks>))
     }
 }
 

@@ -1,10 +1,10 @@
 //! The wrapper every supervised actor gets: it registers the child before it can end, publishes it before it can act,
 //! and turns panics into typed reasons.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
+use tracing::{Instrument, Span};
 
 use crate::child_ref::ChildRef;
 use crate::exit_port::ExitPort;
@@ -19,6 +19,7 @@ pub(crate) struct Supervised<A: Actor> {
     /// How exit signals reach this kind of actor.
     pub(crate) signals: fn(&ActorRef<A::Msg>) -> Signals,
     pub(crate) shutdown: Shutdown,
+    pub(crate) span: Span,
     pub(crate) port: ExitPort,
     pub(crate) published: Option<Publication<A::Msg>>,
 }
@@ -26,6 +27,17 @@ pub(crate) struct Supervised<A: Actor> {
 impl<A: Actor> Supervised<A> {
     pub(crate) fn process(&self, actor: &ActorRef<A::Msg>) -> Process {
         Process::new(actor.get_cell(), self.fate.clone(), (self.signals)(actor), self.shutdown)
+    }
+
+    /// Runs a callback in the child's span. A panic becomes an error that carries the typed reason.
+    async fn guarded<T>(
+        &self,
+        callback: impl Future<Output = Result<T, ActorProcessingErr>>,
+    ) -> Result<T, ActorProcessingErr> {
+        match caught(callback).instrument(self.span.clone()).await {
+            Ok(result) => result,
+            Err(panic) => Err(ExitReason::Panicked(panic).into()),
+        }
     }
 }
 
@@ -79,9 +91,10 @@ impl<A: Actor> Actor for Supervised<A> {
         let mut registration = Registration { port: &self.port, id, kept: false };
         if let Some(published) = &self.published {
             let _ = published.id.set(id);
+            self.fate.vitals.count_sent(published.child.sent_counter());
             published.child.publish(myself.clone());
         }
-        let state = guarded(self.actor.pre_start(myself, arguments)).await?;
+        let state = self.guarded(self.actor.pre_start(myself, arguments)).await?;
         if let Some(published) = &self.published {
             published.child.mark_started(id);
         }
@@ -90,7 +103,7 @@ impl<A: Actor> Actor for Supervised<A> {
     }
 
     async fn post_start(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        guarded(self.actor.post_start(myself, state)).await
+        self.guarded(self.actor.post_start(myself, state)).await
     }
 
     async fn handle(
@@ -99,10 +112,10 @@ impl<A: Actor> Actor for Supervised<A> {
         message: A::Msg,
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
-        self.fate.vitals.busy.store(true, Ordering::Relaxed);
-        let result = guarded(self.actor.handle(myself, message, state)).await;
-        self.fate.vitals.busy.store(false, Ordering::Relaxed);
-        self.fate.vitals.handled.fetch_add(1, Ordering::Relaxed);
+        let pid = myself.get_id();
+        let began = self.fate.begin_message(pid, &message);
+        let result = self.guarded(self.actor.handle(myself, message, state)).await;
+        self.fate.end_message(pid, began);
         result
     }
 
@@ -112,18 +125,10 @@ impl<A: Actor> Actor for Supervised<A> {
         event: SupervisionEvent,
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
-        guarded(self.actor.handle_supervisor_evt(myself, event, state)).await
+        self.guarded(self.actor.handle_supervisor_evt(myself, event, state)).await
     }
 
     async fn post_stop(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        self.fate.telling_why(guarded(self.actor.post_stop(myself, state))).await
-    }
-}
-
-/// A panic becomes an error that carries the typed reason.
-async fn guarded<T>(callback: impl Future<Output = Result<T, ActorProcessingErr>>) -> Result<T, ActorProcessingErr> {
-    match caught(callback).await {
-        Ok(result) => result,
-        Err(panic) => Err(ExitReason::Panicked(panic).into()),
+        self.fate.telling_why(self.guarded(self.actor.post_stop(myself, state))).await
     }
 }

@@ -289,7 +289,7 @@ impl<Id: ChildId> Core<Id> {
 }
 
 /// A path as `/a/b/c`; the root is `/`.
-pub(crate) struct Place<'a, Id>(&'a [Id]);
+pub(crate) struct Place<'a, Id>(pub(crate) &'a [Id]);
 
 impl<Id: fmt::Display> fmt::Display for Place<'_, Id> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

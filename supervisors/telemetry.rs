@@ -1,5 +1,6 @@
 //! Hooks for those who count or record what happens in a tree.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use ractor::ActorId;
 use tokio::time::Instant;
 
 use crate::exit_reason::ExitReason;
+use crate::process::Hooks;
+use crate::spec::ChildId;
 
 /// Told of everything that starts and ends in a tree. Every method has an empty default; without a telemetry nothing is
 /// called and nothing is allocated.
@@ -16,6 +19,17 @@ pub trait Telemetry<Id>: Send + Sync {
     /// A child's process has ended. Its supervisor does not know yet.
     fn exited(&self, exit: &ChildExit<'_, Id>) {
         let _ = exit;
+    }
+
+    /// A child begins to handle a message. The message's type is the actor's, an enum usually: downcast it to tell which
+    /// variant.
+    fn handling(&self, path: &[Id], pid: ActorId, message: &dyn Any) {
+        let _ = (path, pid, message);
+    }
+
+    /// It has handled the message.
+    fn handled(&self, path: &[Id], pid: ActorId, took: Duration) {
+        let _ = (path, pid, took);
     }
 
     /// A supervisor has carried out a restart of this child, with the others that its strategy touches.
@@ -38,6 +52,26 @@ pub struct ChildExit<'a, Id> {
     pub pid: ActorId,
     /// Why it ended.
     pub reason: &'a ExitReason,
+}
+
+/// The telemetry, for one child.
+pub(crate) struct ChildHooks<Id> {
+    pub(crate) telemetry: Arc<dyn Telemetry<Id>>,
+    pub(crate) path: Vec<Id>,
+}
+
+impl<Id: ChildId> Hooks for ChildHooks<Id> {
+    fn exited(&self, pid: ActorId, reason: &ExitReason) {
+        self.telemetry.exited(&ChildExit { path: &self.path, pid, reason });
+    }
+
+    fn handling(&self, pid: ActorId, message: &dyn Any) {
+        self.telemetry.handling(&self.path, pid, message);
+    }
+
+    fn handled(&self, pid: ActorId, took: Duration) {
+        self.telemetry.handled(&self.path, pid, took);
+    }
 }
 
 /// What all supervisors of a tree share.
