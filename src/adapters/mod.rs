@@ -7,4 +7,5 @@ pub mod etcd_service;
 pub mod heart;
 pub mod netlink;
 pub mod postgres;
+pub mod postgres_check;
 pub mod search;
