@@ -47,3 +47,55 @@ pub struct NodeContext {
     /// The other actors, always their current incarnation.
     pub neighbours: Neighbours,
 }
+
+/// The part of a node that the actors of the VIP and of health use; a test's node has nothing else.
+pub trait NodeParts: Send + Sync {
+    /// Settings, validated.
+    fn settings(&self) -> &Settings;
+    /// CLOCK_BOOTTIME.
+    fn clock(&self) -> &dyn Clock;
+    /// Published facts.
+    fn board(&self) -> &Board;
+    /// etcd.
+    fn store(&self) -> &dyn CoordinationStore;
+    /// heart.
+    fn guardian(&self) -> &dyn Guardian;
+    /// Links, addresses and their announcements.
+    fn addresses(&self) -> &dyn AddressTable;
+    /// Disks.
+    fn disks(&self) -> &dyn Disks;
+    /// A fresh connection to the local PostgreSQL.
+    fn postgres_probe(&self) -> &dyn PostgresProbe;
+    /// The other actors.
+    fn neighbours(&self) -> &Neighbours;
+}
+
+impl NodeParts for NodeContext {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+    fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+    fn board(&self) -> &Board {
+        &self.board
+    }
+    fn store(&self) -> &dyn CoordinationStore {
+        self.store.as_ref()
+    }
+    fn guardian(&self) -> &dyn Guardian {
+        self.guardian.as_ref()
+    }
+    fn addresses(&self) -> &dyn AddressTable {
+        self.addresses.as_ref()
+    }
+    fn disks(&self) -> &dyn Disks {
+        self.disks.as_ref()
+    }
+    fn postgres_probe(&self) -> &dyn PostgresProbe {
+        self.postgres_probe.as_ref()
+    }
+    fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+}

@@ -6,6 +6,8 @@ pub mod health;
 pub mod network;
 pub mod postgres;
 pub mod search;
+#[cfg(test)]
+pub(crate) mod test_node;
 
 use leaderl_decision::model::ServiceName;
 use std::collections::BTreeMap;

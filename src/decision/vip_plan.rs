@@ -150,6 +150,12 @@ impl Announcing {
         (next, due)
     }
 
+    /// Forgets addresses that are not reachable now, so that their return starts a new burst even if it comes before the next
+    /// [`Self::step`].
+    pub fn forget_lost(&mut self, reachable: &BTreeSet<Vip>) {
+        self.reachable.retain(|vip| reachable.contains(vip));
+    }
+
     /// When the next announcement is due; `None`: nothing is held.
     pub fn next_at(&self) -> Option<Timestamp> {
         (!self.reachable.is_empty()).then(|| self.due_at(self.sent))

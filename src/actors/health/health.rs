@@ -10,7 +10,7 @@ mod checks;
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::coordination::election::ElectionMessage;
 use crate::board::HealthView;
-use crate::context::NodeContext;
+use crate::context::NodeParts;
 use leaderl_decision::health_counter::{CheckOutcome, HealthCounter, counts_against_leading};
 use leaderl_decision::model::{ServiceName, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -34,14 +34,14 @@ pub struct HealthActor;
 #[derive(Clone)]
 pub struct HealthArguments {
     /// The node.
-    pub context: Arc<NodeContext>,
+    pub context: Arc<dyn NodeParts>,
     /// The service.
     pub service: ServiceName,
 }
 
 /// What one HealthActor remembers.
 pub struct HealthState {
-    context: Arc<NodeContext>,
+    context: Arc<dyn NodeParts>,
     service: ServiceName,
     counter: HealthCounter,
     checked_at: Timestamp,
@@ -69,9 +69,9 @@ impl Actor for HealthActor {
         me: ActorRef<HealthMessage>,
         HealthArguments { context, service }: HealthArguments,
     ) -> Result<HealthState, ActorProcessingErr> {
-        let ticker = Task(tokio::spawn(tick(me, context.settings.health.interval)));
+        let ticker = Task(tokio::spawn(tick(me, context.settings().health.interval)));
         Ok(HealthState {
-            counter: HealthCounter::new(allowed(&context, service)),
+            counter: HealthCounter::new(allowed(context.as_ref(), service)),
             checked_at: Timestamp(0),
             tripped_since: None,
             check: None,
@@ -88,7 +88,7 @@ impl Actor for HealthActor {
         state: &mut HealthState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            HealthMessage::Tick if state.check.is_some() => state.tell_election(),
+            HealthMessage::Tick if state.is_checking() => state.tell_election(),
             HealthMessage::Tick => state.begin_check(me),
             HealthMessage::Checked(outcome) => state.take(outcome),
         }
@@ -97,10 +97,15 @@ impl Actor for HealthActor {
 }
 
 impl HealthState {
+    /// A check that ended without a word (it panicked) does not count as running.
+    fn is_checking(&self) -> bool {
+        self.check.as_ref().is_some_and(|check| !check.0.is_finished())
+    }
+
     fn begin_check(&mut self, me: ActorRef<HealthMessage>) {
         let (context, service) = (self.context.clone(), self.service);
         self.check = Some(Task(tokio::spawn(async move {
-            let outcome = checks::check(&context, service).await;
+            let outcome = checks::check(context.as_ref(), service).await;
             // The actor is ending: nobody needs the outcome.
             let _ = me.cast(HealthMessage::Checked(outcome));
         })));
@@ -108,7 +113,7 @@ impl HealthState {
 
     fn take(&mut self, outcome: CheckOutcome) {
         self.check = None;
-        self.checked_at = self.context.clock.now();
+        self.checked_at = self.context.clock().now();
         self.counter.record(outcome);
         self.publish();
         self.note_turn();
@@ -122,20 +127,20 @@ impl HealthState {
             detail: self.counter.detail().to_owned(),
             checked_at: self.checked_at,
         };
-        self.context.board.health.send_modify(|services| {
+        self.context.board().health.send_modify(|services| {
             services.insert(self.service, view);
         });
     }
 
     /// A service that only informs is never reported as tripped, whatever the board shows.
     fn tell_election(&self) {
-        let counts = counts_against_leading(self.service, self.context.settings.health.fatal_system_checks);
+        let counts = counts_against_leading(self.service, self.context.settings().health.fatal_system_checks);
         let message = ElectionMessage::Health {
             service: self.service,
             tripped: counts && self.counter.tripped(),
             detail: self.counter.detail().to_owned(),
         };
-        if self.context.neighbours.election.cast(message).is_err() {
+        if self.context.neighbours().election.cast(message).is_err() {
             tracing::debug!(service = %self.service, "the election does not run; it hears of this at the next tick");
         }
     }
@@ -165,20 +170,20 @@ impl HealthState {
     }
 
     fn record(&self, code: &str, text: String, after_ms: u64) {
-        let epoch = self.context.board.election.borrow().epoch;
+        let epoch = self.context.board().election.borrow().epoch;
         let (at, actor, code) = (String::new(), "health".to_owned(), code.to_owned());
         let entry = JournalEntry { at, actor, code, epoch, text, after_ms };
-        if self.context.neighbours.journal.cast(JournalMessage::Record(entry)).is_err() {
+        if self.context.neighbours().journal.cast(JournalMessage::Record(entry)).is_err() {
             tracing::debug!("the journal does not run; this entry is only logged");
         }
     }
 }
 
 /// Failures in a row that are tolerated.
-fn allowed(context: &NodeContext, service: ServiceName) -> u32 {
+fn allowed(context: &dyn NodeParts, service: ServiceName) -> u32 {
     /// A durable write that hangs once is a busy disk. What the disk itself refuses, and a full one, trip at once.
     const SYSTEM: u32 = 2;
-    let settings = &context.settings.health;
+    let settings = &context.settings().health;
     match service {
         ServiceName::Postgres => settings.max_postgres_failures,
         ServiceName::Search => settings.max_search_failures,

@@ -8,7 +8,7 @@
 
 mod reconcile;
 
-use crate::context::NodeContext;
+use crate::context::NodeParts;
 use crate::heart::protocol::HeartState;
 use crate::ports::ForeignClaim;
 use leaderl_decision::model::{Epoch, Reason, Timestamp};
@@ -56,7 +56,7 @@ pub struct VipActor;
 
 /// What VipActor remembers; all of it is learnt again after a restart.
 pub struct VipState {
-    context: Arc<NodeContext>,
+    context: Arc<dyn NodeParts>,
     /// From the settings: those that can be used, and what is wrong with the others.
     configured: Vec<(IpAddr, u8)>,
     rejected: Vec<Reason>,
@@ -106,12 +106,12 @@ impl Drop for Timer {
 impl Actor for VipActor {
     type Msg = VipMessage;
     type State = VipState;
-    type Arguments = Arc<NodeContext>;
+    type Arguments = Arc<dyn NodeParts>;
 
     async fn pre_start(
         &self,
         me: ActorRef<VipMessage>,
-        context: Arc<NodeContext>,
+        context: Arc<dyn NodeParts>,
     ) -> Result<VipState, ActorProcessingErr> {
         me.cast(VipMessage::Reconcile)?;
         Ok(VipState::new(me, context))
@@ -137,14 +137,14 @@ impl Actor for VipActor {
 }
 
 impl VipState {
-    fn new(me: ActorRef<VipMessage>, context: Arc<NodeContext>) -> Self {
-        let (configured, mut rejected) = usable_addresses(&context);
+    fn new(me: ActorRef<VipMessage>, context: Arc<dyn NodeParts>) -> Self {
+        let (configured, mut rejected) = usable_addresses(context.as_ref());
         let ips: Vec<IpAddr> = configured.iter().map(|(ip, _)| *ip).collect();
-        if let Err(error) = context.addresses.listen_for(&ips) {
+        if let Err(error) = context.addresses().listen_for(&ips) {
             rejected.push(reconcile::problem_of(&error));
         }
         let (changes, heart, claims) =
-            (context.addresses.changes(), context.guardian.state(), context.addresses.claims());
+            (context.addresses().changes(), context.guardian().state(), context.addresses().claims());
         let listener = Timer::spawn(listen(me, changes.clone(), heart.clone(), claims.clone()));
         Self {
             configured,
@@ -158,7 +158,7 @@ impl VipState {
             announcing: Announcing::default(),
             waiting: Vec::new(),
             bound: None,
-            bound_since: context.clock.now(),
+            bound_since: context.clock().now(),
             claims_known: BTreeMap::new(),
             contested: BTreeMap::new(),
             settled: false,
@@ -206,7 +206,7 @@ impl VipState {
 
     /// False only while everything was as wanted at the last look and nothing was heard since.
     fn needs_a_look(&self) -> bool {
-        let now = self.context.clock.now();
+        let now = self.context.clock().now();
         let heard = |changed: Result<bool, watch::error::RecvError>| changed.unwrap_or(true);
         !self.settled
             || heard(self.changes.has_changed())
@@ -217,7 +217,7 @@ impl VipState {
     }
 
     fn arm_timer(&mut self, me: ActorRef<VipMessage>) {
-        let now = self.context.clock.now();
+        let now = self.context.clock().now();
         let pressing = !self.waiting.is_empty() || matches!(self.wish, VipWish::Here { .. });
         let wait = match (self.settled, pressing) {
             (true, _) => FULL_CHECK,
@@ -255,12 +255,12 @@ async fn listen(
 }
 
 /// The settings' addresses that may be bound and removed, and a reason for each other one.
-fn usable_addresses(context: &NodeContext) -> (Vec<(IpAddr, u8)>, Vec<Reason>) {
+fn usable_addresses(context: &dyn NodeParts) -> (Vec<(IpAddr, u8)>, Vec<Reason>) {
     let (mut usable, mut rejected) = (Vec::new(), Vec::new());
-    for text in &context.settings.vip.addresses {
+    for text in &context.settings().vip.addresses {
         match parse_vip(text) {
             // The original's sample sets both to the same value; releasing it would cut this node off.
-            Ok((ip, _)) if Some(ip) == context.settings.node.publish_address => rejected.push(Reason::new(
+            Ok((ip, _)) if Some(ip) == context.settings().node.publish_address => rejected.push(Reason::new(
                 "vip-is-publish-address",
                 format!("the VIP {ip} is this node's own publish address: it is never bound or removed; set another `vip.addresses`"),
             )),

@@ -109,6 +109,14 @@ fn an_address_that_went_and_came_back_is_announced_again_at_once() {
 }
 
 #[test]
+fn an_address_lost_between_two_steps_is_announced_again_too() {
+    let here = set(&[vip(1, "eth0")]);
+    let (mut announcing, _) = Announcing::default().step(here.clone(), false, at_ms(0));
+    announcing.forget_lost(&BTreeSet::new());
+    assert!(announcing.step(here, false, at_ms(20)).1);
+}
+
+#[test]
 fn a_foreign_claim_starts_a_new_burst_at_most_once_a_second() {
     let here = set(&[vip(1, "eth0")]);
     let (announcing, _) = Announcing::default().step(here.clone(), false, at_ms(0));

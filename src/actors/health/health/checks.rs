@@ -1,6 +1,6 @@
 //! What each service is asked, every question bounded.
 
-use crate::context::NodeContext;
+use crate::context::NodeParts;
 use crate::ports::{DiskError, PostgresAnswer};
 use crate::settings::RunMode;
 use futures::future::join_all;
@@ -17,7 +17,7 @@ const ETCD_LIMIT: Duration = Duration::from_secs(2);
 const DISK_LIMIT: Duration = Duration::from_secs(3);
 const MIB: u64 = 1024 * 1024;
 
-pub(super) async fn check(context: &NodeContext, service: ServiceName) -> CheckOutcome {
+pub(super) async fn check(context: &dyn NodeParts, service: ServiceName) -> CheckOutcome {
     match service {
         ServiceName::Postgres => postgres(context).await,
         ServiceName::Search => search(context),
@@ -26,15 +26,15 @@ pub(super) async fn check(context: &NodeContext, service: ServiceName) -> CheckO
     }
 }
 
-async fn postgres(context: &NodeContext) -> CheckOutcome {
-    if busy_by_our_own_doing(&context.board.postgres.borrow()) {
+async fn postgres(context: &dyn NodeParts) -> CheckOutcome {
+    if busy_by_our_own_doing(&context.board().postgres.borrow()) {
         return CheckOutcome::Excused;
     }
-    match context.postgres_probe.check(context.settings.postgres.query_timeout).await {
+    match context.postgres_probe().check(context.settings().postgres.query_timeout).await {
         // Starting: its start has a limit of its own. Full: it answers, and a failover would only move its clients.
         Ok(PostgresAnswer::Answers | PostgresAnswer::Starting | PostgresAnswer::Full) => CheckOutcome::Passed,
         // It may have been stopped on purpose while it was asked.
-        Err(_) if busy_by_our_own_doing(&context.board.postgres.borrow()) => CheckOutcome::Excused,
+        Err(_) if busy_by_our_own_doing(&context.board().postgres.borrow()) => CheckOutcome::Excused,
         Err(error) => CheckOutcome::Failed { detail: error.to_string() },
     }
 }
@@ -50,9 +50,9 @@ fn busy_by_our_own_doing(report: &PostgresReport) -> bool {
 }
 
 /// EsActor looks at the engine; this counts what it last saw.
-fn search(context: &NodeContext) -> CheckOutcome {
-    let view = context.board.search.borrow();
-    if context.settings.search.mode == RunMode::Off || view.role != "offline" {
+fn search(context: &dyn NodeParts) -> CheckOutcome {
+    let view = context.board().search.borrow();
+    if context.settings().search.mode == RunMode::Off || view.role != "offline" {
         return CheckOutcome::Passed;
     }
     let problems: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
@@ -60,8 +60,8 @@ fn search(context: &NodeContext) -> CheckOutcome {
     CheckOutcome::Failed { detail }
 }
 
-async fn etcd(context: &NodeContext) -> CheckOutcome {
-    match context.store.local_status(ETCD_LIMIT).await {
+async fn etcd(context: &dyn NodeParts) -> CheckOutcome {
+    match context.store().local_status(ETCD_LIMIT).await {
         Ok(status) if status.no_space => failed("the local etcd member reports NOSPACE"),
         Ok(status) if !status.has_leader => failed("the local etcd member knows no raft leader"),
         Ok(_) => CheckOutcome::Passed,
@@ -69,10 +69,10 @@ async fn etcd(context: &NodeContext) -> CheckOutcome {
     }
 }
 
-async fn system(context: &NodeContext) -> CheckOutcome {
-    let least = context.settings.health.disk_min_space_mb.saturating_mul(MIB);
+async fn system(context: &dyn NodeParts) -> CheckOutcome {
+    let least = context.settings().health.disk_min_space_mb.saturating_mul(MIB);
     let spaces = join_all(watched_paths(context).into_iter().map(async |path| {
-        let found = context.disks.free_bytes(&path, DISK_LIMIT).await;
+        let found = context.disks().free_bytes(&path, DISK_LIMIT).await;
         match found {
             Ok(free) if free < least => CheckOutcome::Final {
                 detail: format!("{} has {} MB free, less than {}", path.display(), free / MIB, least / MIB),
@@ -82,7 +82,7 @@ async fn system(context: &NodeContext) -> CheckOutcome {
         }
     }));
     let writes = join_all(written_paths(context).into_iter().map(async |path| {
-        match context.disks.write_probe(&path, DISK_LIMIT).await {
+        match context.disks().write_probe(&path, DISK_LIMIT).await {
             Ok(_) => CheckOutcome::Passed,
             Err(error) => failed_disk(&error),
         }
@@ -93,16 +93,16 @@ async fn system(context: &NodeContext) -> CheckOutcome {
 }
 
 /// The settings' paths, and where PostgreSQL's data is wherever that may be.
-fn watched_paths(context: &NodeContext) -> BTreeSet<PathBuf> {
-    let mut paths: BTreeSet<PathBuf> = context.settings.health.disk_paths.iter().cloned().collect();
-    paths.insert(context.settings.postgres.data_dir.clone());
+fn watched_paths(context: &dyn NodeParts) -> BTreeSet<PathBuf> {
+    let mut paths: BTreeSet<PathBuf> = context.settings().health.disk_paths.iter().cloned().collect();
+    paths.insert(context.settings().postgres.data_dir.clone());
     paths
 }
 
 /// Where a durable write must be possible: our state, and beside PGDATA (never inside) when that is elsewhere.
-fn written_paths(context: &NodeContext) -> BTreeSet<PathBuf> {
-    let state_dir = &context.settings.node.state_dir;
-    let beside_data = context.settings.postgres.data_dir.parent();
+fn written_paths(context: &dyn NodeParts) -> BTreeSet<PathBuf> {
+    let state_dir = &context.settings().node.state_dir;
+    let beside_data = context.settings().postgres.data_dir.parent();
     let elsewhere = beside_data.filter(|dir| !dir.starts_with(state_dir) && dir.is_absolute());
     std::iter::once(state_dir.clone()).chain(elsewhere.map(PathBuf::from)).collect()
 }

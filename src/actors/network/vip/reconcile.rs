@@ -17,9 +17,17 @@ struct Seen {
     up: BTreeSet<String>,
 }
 
+impl Seen {
+    /// Those that are where they belong, on a link that carries packets.
+    fn reachable(&self) -> BTreeSet<Vip> {
+        let held = |vip: &&Vip| self.bound.contains(vip) && self.up.contains(&vip.interface);
+        self.configured.iter().filter(held).cloned().collect()
+    }
+}
+
 impl VipState {
     pub(super) async fn reconcile(&mut self) {
-        self.looked_at = self.context.clock.now();
+        self.looked_at = self.context.clock().now();
         self.changes.mark_unchanged();
         let mut problems = self.rejected.clone();
         if self.configured.is_empty() {
@@ -31,6 +39,11 @@ impl VipState {
             return;
         }
         let mut seen = self.look(&mut problems).await;
+        if let Some(seen) = &seen {
+            // Noted before it is repaired: what was lost is announced anew.
+            self.note_bound(&seen.bound);
+            self.announcing.forget_lost(&seen.reachable());
+        }
         let facts = self.facts(seen.as_ref());
         let commands = if seen.is_some() || self.wish == VipWish::Elsewhere { self.plan(&facts) } else { Vec::new() };
         for command in &commands {
@@ -59,7 +72,7 @@ impl VipState {
 
     /// `None`: the kernel did not tell, so nothing is known.
     async fn look(&mut self, problems: &mut Vec<Reason>) -> Option<Seen> {
-        let snapshot = match self.context.addresses.snapshot(KERNEL_LIMIT).await {
+        let snapshot = match self.context.addresses().snapshot(KERNEL_LIMIT).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 push(problems, problem_of(&error));
@@ -80,8 +93,8 @@ impl VipState {
 
     /// The setting, or the interface that carries the publish address; the last known one while it carries none.
     fn resolve_interface(&mut self, snapshot: &AddressSnapshot, problems: &mut Vec<Reason>) {
-        let node = &self.context.settings.node;
-        let missing = match &self.context.settings.vip.interface {
+        let node = &self.context.settings().node;
+        let missing = match &self.context.settings().vip.interface {
             Some(name) => {
                 self.interface = Some(name.clone());
                 let there = snapshot.links.iter().any(|link| link.name == *name);
@@ -130,7 +143,7 @@ impl VipState {
             VipCommand::Probe(vip) => {
                 self.probed = Some(self.newest);
                 // A probe that cannot be sent tells nothing and delays nothing, but a missing capability must be known.
-                if let Err(error) = self.context.addresses.probe(&address_of(vip), KERNEL_LIMIT).await {
+                if let Err(error) = self.context.addresses().probe(&address_of(vip), KERNEL_LIMIT).await {
                     let problem = problem_of(&error);
                     if problem.code == "missing-capability" {
                         push(problems, problem);
@@ -139,19 +152,19 @@ impl VipState {
             }
             VipCommand::Assign { epoch, vips } => {
                 let vips = vips.iter().map(address_of).collect();
-                match self.context.guardian.assign_vips(*epoch, vips, HEART_LIMIT).await {
+                match self.context.guardian().assign_vips(*epoch, vips, HEART_LIMIT).await {
                     Ok(()) => self.assigned = Some(*epoch),
                     Err(error) => push(problems, Reason::new("vip-not-assigned", error.to_string())),
                 }
             }
-            VipCommand::Release => match self.context.guardian.release_vips(HEART_LIMIT).await {
+            VipCommand::Release => match self.context.guardian().release_vips(HEART_LIMIT).await {
                 Ok(()) => self.released = true,
                 Err(error) => push(problems, Reason::new("vip-not-released", error.to_string())),
             },
             VipCommand::Remove(vip) => {
                 let address =
                     BoundAddress { ip: vip.ip, prefix: vip.prefix, interface: vip.interface.clone(), valid_for: None };
-                if let Err(error) = self.context.addresses.remove(&address, KERNEL_LIMIT).await {
+                if let Err(error) = self.context.addresses().remove(&address, KERNEL_LIMIT).await {
                     push(problems, problem_of(&error));
                 }
             }
@@ -180,7 +193,7 @@ impl VipState {
     /// Another holder's packets, heard under this epoch: bound all the same (the lease is proven), but said aloud. True when
     /// one was heard since the last look.
     fn note_contests(&mut self, problems: &mut Vec<Reason>) -> bool {
-        let now = self.context.clock.now();
+        let now = self.context.clock().now();
         let claims = self.claims.borrow_and_update().clone();
         let mut heard = false;
         if matches!(self.wish, VipWish::Here { .. }) {
@@ -207,16 +220,15 @@ impl VipState {
     }
 
     async fn announce(&mut self, seen: &Seen, contested: bool, problems: &mut Vec<Reason>) {
-        let now = self.context.clock.now();
-        let held = |vip: &&Vip| seen.bound.contains(vip) && seen.up.contains(&vip.interface);
+        let now = self.context.clock().now();
         // A copy that heart does not keep under this epoch is nobody's to announce.
         let ours = matches!(self.wish, VipWish::Here { epoch } if self.assigned == Some(epoch));
-        let reachable: BTreeSet<Vip> = seen.configured.iter().filter(|_| ours).filter(held).cloned().collect();
+        let reachable = if ours { seen.reachable() } else { BTreeSet::new() };
         let announcing: Announcing = std::mem::take(&mut self.announcing);
         let (announcing, due) = announcing.step(reachable.clone(), contested, now);
         self.announcing = announcing;
         for vip in reachable.iter().filter(|_| due) {
-            if let Err(error) = self.context.addresses.announce(&address_of(vip), KERNEL_LIMIT).await {
+            if let Err(error) = self.context.addresses().announce(&address_of(vip), KERNEL_LIMIT).await {
                 push(problems, problem_of(&error));
             }
         }
@@ -224,7 +236,7 @@ impl VipState {
 
     /// Journal entries for what appeared and what went since the last look.
     fn note_bound(&mut self, bound: &BTreeSet<Vip>) {
-        let now = self.context.clock.now();
+        let now = self.context.clock().now();
         let before = match &self.bound {
             Some(before) if before == bound => return,
             Some(before) => before.clone(),
@@ -257,7 +269,7 @@ impl VipState {
             text,
             after_ms: u64::try_from(after).unwrap_or(u64::MAX),
         };
-        if self.context.neighbours.journal.cast(JournalMessage::Record(entry)).is_err() {
+        if self.context.neighbours().journal.cast(JournalMessage::Record(entry)).is_err() {
             tracing::debug!(code, "the journal does not run; this entry is only logged");
         }
     }
@@ -272,7 +284,7 @@ impl VipState {
     fn publish(&self, bound: &BTreeSet<Vip>, problems: Vec<Reason>) {
         let configured = self.configured.iter().map(|(ip, prefix)| format!("{ip}/{prefix}")).collect();
         let view = VipView { configured, bound: bound.iter().map(text_of).collect(), problems };
-        self.context.board.vip.send_if_modified(|shown| {
+        self.context.board().vip.send_if_modified(|shown| {
             let changed = *shown != view;
             if changed {
                 log_problems(&shown.problems, &view.problems);
