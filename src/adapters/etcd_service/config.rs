@@ -1,8 +1,9 @@
 //! How the local etcd member is started.
 
-use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
+use crate::settings::{RunMode, Settings};
 use leaderl_decision::model::NodeId;
+use leaderl_decision::records::{MemberRecord, SCHEMA};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -141,6 +142,26 @@ impl EtcdServiceConfig {
     pub fn environment(&self) -> Vec<(String, String)> {
         vec![("ETCD_INITIAL_CLUSTER_TOKEN".to_owned(), self.token.clone())]
     }
+}
+
+/// This node's entry in `members/`, as its settings say.
+pub fn member_record(settings: &Settings, guid: &NodeId) -> Result<MemberRecord, NoPublishAddress> {
+    let address = settings.node.publish_address.ok_or(NoPublishAddress)?;
+    let search_ports = match settings.search.mode {
+        RunMode::Managed | RunMode::External => Some((settings.search.http_port, settings.search.transport_port)),
+        RunMode::Off => None,
+    };
+    Ok(MemberRecord {
+        schema: SCHEMA,
+        guid: guid.clone(),
+        name: settings.node.name.clone(),
+        address: address.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        postgres_port: settings.postgres.port,
+        etcd_client_url: url(address, settings.etcd.client_port),
+        etcd_peer_url: url(address, settings.etcd.peer_port),
+        search_ports,
+    })
 }
 
 #[cfg(test)]
