@@ -6,6 +6,8 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod rows;
+pub mod selftest;
 
 /// Why a step or a row did not do what it should: text for the person who reads the run.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use leaderl_compose::Outcome;
 use leaderl_compose::cluster::bring_up::test_cluster;
+use leaderl_compose::{rows, selftest};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -25,6 +26,22 @@ enum Verb {
     },
     /// Remove the test cluster.
     Down,
+    /// Run rows and give each a verdict.
+    Run {
+        /// Names with commas, `core`, `all`, `slice:<text>`.
+        #[arg(long, default_value = "all")]
+        rows: String,
+        /// The row checker's own test first.
+        #[arg(long)]
+        selftest: bool,
+        /// Leave the last cluster running.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Say which rows there are.
+    Rows,
+    /// Prove that the row checker reports a deleted row, a duplicate, and a second writer of 100 ms.
+    Selftest,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -51,6 +68,19 @@ async fn carry_out(verb: Verb) -> Outcome<bool> {
             }
             Ok(true)
         }
+        Verb::Run { rows, selftest, keep } => {
+            let chosen = rows::choose(&rows)?;
+            println!("rows: {}", chosen.iter().map(|row| row.name).collect::<Vec<_>>().join(" "));
+            let before = if selftest { selftest::verdicts().await? } else { Vec::new() };
+            rows::runner::run(&chosen, keep, before).await
+        }
+        Verb::Rows => {
+            for row in rows::ROWS {
+                println!("{:<26} {}{}", row.name, row.about, if row.core { " (core)" } else { "" });
+            }
+            Ok(true)
+        }
+        Verb::Selftest => selftest::run().await,
         Verb::Down => test_cluster(false).remove().await.map(|()| true),
     }
 }

@@ -28,7 +28,7 @@ pub struct Attempt {
     pub sent_ns: u64,
     /// After the answer was read, CLOCK_BOOTTIME ns.
     pub answered_ns: u64,
-    /// The server's own address; empty where it did not answer.
+    /// The server's host name, also on sessions through the VIP.
     pub node: String,
     /// The server's timeline. One epoch is one timeline. 0 where it did not answer.
     pub timeline: u32,

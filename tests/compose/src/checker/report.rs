@@ -51,7 +51,7 @@ pub struct RowName {
 /// The time between the first and the last acknowledgement of one node on one timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reign {
-    /// The server's address.
+    /// The server's host name.
     pub node: String,
     /// Its timeline; one epoch is one timeline.
     pub timeline: u32,

@@ -148,13 +148,4 @@ impl Cluster {
             None => fail(format!("there is no node {node}")),
         }
     }
-
-    /// Name of the backend with this address.
-    #[must_use]
-    pub fn node_at(&self, address: &str) -> Option<String> {
-        Self::names()
-            .into_iter()
-            .enumerate()
-            .find_map(|(index, name)| (self.plan.address(index).to_string() == address).then_some(name))
-    }
 }

@@ -48,6 +48,13 @@ impl Plan {
         Self { name: "demo".into(), net: [172, 30, 74], net6: "fd73:7331:74:".into(), ..test }
     }
 
+    /// The nodes of the checker's own test: PostgreSQL alone in them.
+    #[must_use]
+    pub fn selftest(logs: PathBuf) -> Self {
+        let test = Self::test(logs, false);
+        Self { name: "selftest".into(), net: [172, 30, 75], net6: "fd73:7331:75:".into(), ..test }
+    }
+
     /// `backend-1` to `backend-3`, from index 0.
     #[must_use]
     pub fn node_name(index: usize) -> String {

@@ -43,6 +43,17 @@ pub enum Role {
     Other,
 }
 
+impl Role {
+    /// Any process of PostgreSQL.
+    #[must_use]
+    pub fn is_postgres(self) -> bool {
+        match self {
+            Self::Postmaster | Self::CheckerBackend | Self::WalReceiver | Self::OtherPostgres => true,
+            Self::Daemon | Self::Heart | Self::Etcd | Self::Search | Self::Other => false,
+        }
+    }
+}
+
 fn role(words: &[&str]) -> Role {
     let first = words.first().copied().unwrap_or_default();
     let program = first.rsplit('/').next().unwrap_or_default();

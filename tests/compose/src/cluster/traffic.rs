@@ -45,14 +45,13 @@ impl Judgement {
 }
 
 impl Traffic {
-    /// Starts writers and watcher, and waits until rows flow.
+    /// Makes the rows' table on `leader`, starts writers and watcher, and waits until rows flow.
     ///
     /// # Errors
-    /// There is no leader, or rows do not flow within 30 s.
-    pub async fn start(cluster: &Cluster, run: i32, name: &str, documents: bool) -> Outcome<Self> {
+    /// `leader` takes no log-in, or rows do not flow within 30 s.
+    pub async fn start(cluster: &Cluster, leader: &str, run: i32, name: &str, documents: bool) -> Outcome<Self> {
         let password = cluster.password().await?;
-        let leader = cluster.leader().await?;
-        let session = read_back::connect(cluster.address(&leader)?, 5432, "chef_pgsql", &password).await?;
+        let session = read_back::connect(cluster.address(leader)?, 5432, "chef_pgsql", &password).await?;
         session.batch_execute(CREATE_TABLE).await.during(|| "creating the rows' table".into())?;
         let directory = cluster.plan.logs.join(name);
         std::fs::create_dir_all(&directory).during(|| format!("creating {}", directory.display()))?;
@@ -130,11 +129,11 @@ impl Traffic {
         }
     }
 
-    /// Ends writers and watcher, reads all rows back from all nodes, and judges.
+    /// Ends writers and watcher; what was written down stays.
     ///
     /// # Errors
-    /// The checker itself failed, or a node cannot be read: no judgement then.
-    pub async fn finish(mut self, cluster: &Cluster) -> Outcome<Judgement> {
+    /// The checker itself failed: the run proves nothing then.
+    pub async fn stop(mut self) -> Outcome<Finished> {
         self.order("stop").await?;
         self.expect("stopped", STOP_LIMIT).await?;
         drop(self.orders);
@@ -144,10 +143,33 @@ impl Traffic {
             return fail(format!("the writer ended with {status}"));
         }
         drop(self.watcher.stdin.take());
-        timeout(STOP_LIMIT, self.watcher.wait()).await.during(|| "the watcher's end".into())?.during(String::new)?;
-        let nodes: Vec<_> =
-            Cluster::names().into_iter().enumerate().map(|(i, n)| (n, cluster.plan.address(i))).collect();
-        let rows = read_back::rows(&nodes, 5432, "chef_pgsql", &self.password, self.run).await?;
+        let ended = timeout(STOP_LIMIT, self.watcher.wait()).await.during(|| "the watcher's end".into())?;
+        let status = ended.during(|| "the watcher's end".into())?;
+        if !status.success() {
+            return fail(format!("the watcher ended with {status}"));
+        }
+        Ok(Finished { run: self.run, directory: self.directory, password: self.password })
+    }
+}
+
+/// A run that is over.
+pub struct Finished {
+    run: i32,
+    directory: PathBuf,
+    password: String,
+}
+
+impl Finished {
+    /// Reads all rows back from `nodes` and judges.
+    ///
+    /// # Errors
+    /// A node cannot be read, or a log is damaged: no judgement then.
+    pub async fn judge(&self, cluster: &Cluster, nodes: &[String]) -> Outcome<Judgement> {
+        let mut addresses = Vec::new();
+        for node in nodes {
+            addresses.push((node.clone(), cluster.address(node)?));
+        }
+        let rows = read_back::rows(&addresses, 5432, "chef_pgsql", &self.password, self.run).await?;
         let text = std::fs::read_to_string(self.directory.join("rows.log")).during(|| "reading the row log".into())?;
         let watched =
             std::fs::read_to_string(self.directory.join("watch.log")).during(|| "reading the watch log".into())?;

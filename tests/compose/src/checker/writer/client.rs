@@ -26,8 +26,11 @@ const STATEMENT_LIMIT: Duration = Duration::from_millis(500);
 const STICKY_LIMIT: Duration = Duration::from_secs(120);
 
 const INSERT: &str = "INSERT INTO row_checker (run, client, seq, node, timeline, system_id, sent_ns) VALUES ($1, $2, $3, \
-    host(inet_server_addr()), ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, $4, $5) \
-    RETURNING timeline";
+    $4, ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, $5, $6) RETURNING timeline";
+
+/// Which machine the server runs on. Its address would not tell: on sessions through the VIP that is the VIP.
+const IDENTITY: &str = "SELECT trim(E' \\n' FROM pg_read_file('/proc/sys/kernel/hostname', 0, 64)), \
+    (SELECT system_identifier FROM pg_control_system())";
 
 /// What the run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,16 +197,17 @@ impl Session {
                 }
             }
         });
-        let row = client
-            .query_one("SELECT host(inet_server_addr()), (SELECT system_identifier FROM pg_control_system())", &[])
-            .await?;
+        let row = client.query_one(IDENTITY, &[]).await?;
         let insert = client.prepare(INSERT).await?;
         Ok(Self { client, insert, node: row.get(0), system_id: row.get(1), wait_cancelled })
     }
 
     async fn insert(&self, target: &Target, client: u32, seq: u64, sent_ns: u64) -> Result<u32, tokio_postgres::Error> {
         let (client, seq, sent_ns) = (client.cast_signed(), seq.cast_signed(), sent_ns.cast_signed());
-        let row = self.client.query_one(&self.insert, &[&target.run, &client, &seq, &self.system_id, &sent_ns]).await?;
+        let row = self
+            .client
+            .query_one(&self.insert, &[&target.run, &client, &seq, &self.node, &self.system_id, &sent_ns])
+            .await?;
         Ok(row.get::<_, i32>(0).cast_unsigned())
     }
 }
