@@ -182,6 +182,7 @@ async fn refuse_for(pause: Duration, asked: &mut mpsc::Receiver<Ask>, reason: &s
     tokio::pin!(pause);
     loop {
         tokio::select! {
+            biased;
             () = &mut pause => return Some(()),
             ask = asked.recv() => refuse(ask?, reason),
         }
@@ -212,6 +213,7 @@ async fn attach(
             Err(oneshot::error::TryRecvError::Empty) => {}
         }
         tokio::select! {
+            biased;
             received = timeout_at(deadline, link.receive()) => {
                 link.take(received.map_err(|_| Some(io::ErrorKind::TimedOut.into()))?.map_err(Some)?);
             }
@@ -251,6 +253,7 @@ impl Link {
     ) -> Option<io::Error> {
         loop {
             tokio::select! {
+                biased;
                 received = self.receive() => match received {
                     Ok(message) => self.take(message),
                     Err(error) => return Some(error),

@@ -141,6 +141,7 @@ async fn while_it_runs(pass: &Pass, command: &Command) -> Result<(), StepError> 
     let mut heart = pass.ctx.guardian.state();
     let ended = heart.wait_for(|state| process_of(state.as_ref()) != Process::Running);
     tokio::select! {
+        biased;
         done = with_the_server(pass, command) => done,
         _ = ended => Err(StepError::Ended),
     }
@@ -304,6 +305,7 @@ fn prove_beside(pass: &Pass, names: SyncNames, checkpoint: bool) {
         let mut heart = ctx.guardian.state();
         let ended = heart.wait_for(|state| process_of(state.as_ref()) != Process::Running);
         let proven = tokio::select! {
+            biased;
             proven = proof => proven.map_err(StepError::from),
             _ = ended => Err(StepError::Ended),
         };

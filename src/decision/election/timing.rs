@@ -1,0 +1,37 @@
+//! The lease's timetable.
+
+use std::time::Duration;
+
+/// The lease's timetable, all of it derived from D.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// D: how long observers wait after the last renewal they have seen.
+    pub ttl: Duration,
+}
+
+impl Timing {
+    /// A holder begins to step down when its last confirmed renewal is this old: D/2.
+    pub fn step_down_after(self) -> Duration {
+        self.ttl / 2
+    }
+
+    /// Every fence has acted by then, and voters begin to bid: 2D/3.
+    pub fn fence_after(self) -> Duration {
+        self.ttl * 2 / 3
+    }
+
+    /// Renewals are sent this often: D/10.
+    pub fn renewal_period(self) -> Duration {
+        self.ttl / 10
+    }
+
+    /// Others hold back for a designated successor this long: D/2.
+    pub fn designation_window(self) -> Duration {
+        self.ttl / 2
+    }
+
+    /// In `async` mode bids are collected this long: D/3.
+    pub fn bid_window(self) -> Duration {
+        self.ttl / 3
+    }
+}
