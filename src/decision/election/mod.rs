@@ -11,6 +11,7 @@ mod hold;
 mod observe;
 mod orders;
 mod requests;
+mod role;
 mod step_down;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod timing;
 pub use claim::ClaimTxn;
 pub use completeness::{Completeness, completeness, last_leader};
 pub use orders::lineage_of;
+pub use role::{holder, role};
 pub use timing::Timing;
 
 use crate::cluster::ClusterView;
@@ -369,34 +371,6 @@ pub fn reasons(state: &State, facts: &Facts<'_>) -> Vec<Reason> {
         State::Claiming(_) => vec![Reason::new("claiming", "the acquiring transaction is under way")],
         State::Holding(hold) => hold::reasons(hold, facts),
         State::SteppingDown(down) => step_down::reasons(down),
-    }
-}
-
-/// The role word of `cluster-status`.
-pub fn role(state: &State, facts: &Facts<'_>) -> &'static str {
-    match state {
-        State::Undecided => "initializing",
-        State::Observing(_) => {
-            let leader = facts.cluster.and_then(|view| view.leader.as_ref());
-            match observe::seat(leader, facts) {
-                observe::Seat::Taken { by, .. } if by != *facts.me => "follower",
-                observe::Seat::Taken { .. } | observe::Seat::Absent | observe::Seat::Bidding { .. } => {
-                    "waiting_for_leader"
-                }
-            }
-        }
-        State::Claiming(_) => "promoting",
-        State::Holding(hold) if hold.stage == Stage::Promoting => "promoting",
-        State::Holding(_) => "leader",
-        State::SteppingDown(_) => "deposed_leader",
-    }
-}
-
-/// Who holds the seat, as seen from here.
-pub fn holder(facts: &Facts<'_>) -> Option<NodeId> {
-    match observe::seat(facts.cluster.and_then(|view| view.leader.as_ref()), facts) {
-        observe::Seat::Taken { by, .. } => Some(by),
-        observe::Seat::Absent | observe::Seat::Bidding { .. } => None,
     }
 }
 

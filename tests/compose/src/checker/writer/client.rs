@@ -149,6 +149,7 @@ impl Client {
         let sent_ns = boot_ns();
         let mut phases = self.phases.clone();
         let answer = tokio::select! {
+            biased;
             answer = timeout(limit, session.insert(&self.target, self.number, seq, sent_ns)) => answer.ok(),
             _ = phases.wait_for(|phase| *phase == Phase::Stop) => None,
         };

@@ -93,6 +93,7 @@ async fn obey(phase: &watch::Sender<Phase>, sender: &RecordSender) {
     let mut steady = false;
     loop {
         tokio::select! {
+            biased;
             _ = look.tick(), if !steady => {
                 if sender.durable() >= STEADY_ROWS {
                     steady = true;
