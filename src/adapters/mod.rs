@@ -9,3 +9,4 @@ pub mod netlink;
 pub mod postgres;
 pub mod postgres_check;
 pub mod search;
+pub mod services;
