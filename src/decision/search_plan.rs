@@ -171,7 +171,7 @@ fn service(facts: &SearchFacts, plan: &mut SearchPlan) {
         ServiceSeen::Down if !facts.has_run => plan.commands.push(SearchCommand::StartService),
         ServiceSeen::Down => plan.problem(
             "search-stopped",
-            "the search engine was stopped by hand; `leaderl start leaderl-search` starts it",
+            "the search engine was stopped by hand; start the service `leaderl-search` (`sv up leaderl-search` or `systemctl start leaderl-search`)",
         ),
         ServiceSeen::Running(up) if facts.engine_state.is_none() && up < START_ALLOWANCE => {
             plan.problem(

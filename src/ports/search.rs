@@ -66,7 +66,7 @@ pub struct SearchHost {
     pub max_map_count: Option<u64>,
     /// Whether an address may be bound that is not here yet (`net.ipv4.ip_nonlocal_bind`).
     pub binds_absent_addresses: bool,
-    /// Where Java is, unless the engine brings its own.
+    /// Where Java is.
     pub java_home: Option<PathBuf>,
     /// Whether the program is there.
     pub engine_present: bool,

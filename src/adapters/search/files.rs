@@ -111,10 +111,11 @@ fn total_memory(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// `JAVA_HOME`, or where `java` of the PATH really is; `None` when the engine brings its own.
+/// The engine's own Java, or `JAVA_HOME`, or where `java` of the PATH really is.
 fn java_home(home: &Path) -> Option<PathBuf> {
-    if home.join("jdk/bin/java").is_file() {
-        return None;
+    let own = home.join("jdk");
+    if own.join("bin/java").is_file() {
+        return Some(own);
     }
     let named = std::env::var_os("JAVA_HOME").map(PathBuf::from).filter(|dir| dir.join("bin/java").is_file());
     named.or_else(|| {
