@@ -247,7 +247,8 @@ pub(crate) enum Shape<Id> {
     /// Different children, in an order that matters.
     Static { strategy: Strategy, children: Vec<ChildSpec<Id>> },
     /// Any number of children of one kind, without order.
-    Dynamic { template: ChildPolicy<Id> },
+    /// `others`: children it was given all the same; it will refuse to start.
+    Dynamic { template: ChildPolicy<Id>, others: usize },
 }
 
 impl<Id: ChildId> SupervisorSpec<Id> {
@@ -260,7 +261,7 @@ impl<Id: ChildId> SupervisorSpec<Id> {
     /// [`start_dynamic`](crate::SupervisorHandle::start_dynamic) and follows the template. Its children are
     /// stopped all at once. Usually used through [`DynamicSupervisor`](crate::DynamicSupervisor).
     pub fn dynamic(template: ChildPolicy<Id>) -> Self {
-        Self::of(Shape::Dynamic { template })
+        Self::of(Shape::Dynamic { template, others: 0 })
     }
 
     fn of(shape: Shape<Id>) -> Self {
@@ -289,8 +290,9 @@ impl<Id: ChildId> SupervisorSpec<Id> {
     /// Adds children in this order.
     #[must_use]
     pub fn children(mut self, more: impl IntoIterator<Item = ChildSpec<Id>>) -> Self {
-        if let Shape::Static { children, .. } = &mut self.shape {
-            children.extend(more);
+        match &mut self.shape {
+            Shape::Static { children, .. } => children.extend(more),
+            Shape::Dynamic { others, .. } => *others += more.into_iter().count(),
         }
         self
     }

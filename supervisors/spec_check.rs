@@ -52,7 +52,8 @@ pub(crate) fn check<Id: ChildId>(spec: &SupervisorSpec<Id>) -> Result<(), SpecEr
         return Err(SpecError::InvalidPeriod(0));
     }
     match &spec.shape {
-        Shape::Dynamic { template } => check_child(template, spec.auto_shutdown),
+        Shape::Dynamic { others, .. } if *others > 0 => Err(SpecError::NotOneTemplate(1 + others)),
+        Shape::Dynamic { template, .. } => check_child(template, spec.auto_shutdown),
         Shape::Static { children, .. } => {
             let mut seen = BTreeSet::new();
             for child in children {
@@ -173,6 +174,7 @@ impl ChildWords<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::ChildSpec;
 
     #[test]
     fn words_default_as_in_otp() {
@@ -190,5 +192,12 @@ mod tests {
         let spec = SupervisorSpec::dynamic(ChildPolicy::worker("t").significant(true))
             .auto_shutdown(AutoShutdown::AnySignificant);
         assert_eq!(spec.check(), Err(SpecError::SignificantPermanent("t")));
+    }
+
+    #[test]
+    fn a_dynamic_supervisor_refuses_other_children() {
+        let child = ChildSpec::supervisor("s", SupervisorSpec::new(Strategy::OneForOne));
+        let spec = SupervisorSpec::dynamic(ChildPolicy::worker("t")).child(child);
+        assert_eq!(spec.check(), Err(SpecError::NotOneTemplate(2)));
     }
 }

@@ -178,7 +178,7 @@ impl<Id: ChildId> SupervisorState<Id> {
         let SupervisorSpec { shape, intensity, auto_shutdown, published: _ } = spec;
         let flock = match shape {
             Shape::Static { strategy, children } => Flock::Static(StaticFlock::new(strategy, children)),
-            Shape::Dynamic { template } => Flock::Dynamic(DynamicFlock::new(template)),
+            Shape::Dynamic { template, others: _ } => Flock::Dynamic(DynamicFlock::new(template)),
         };
         let history = RestartHistory::new(intensity);
         Self { core: Core { me, fate, port, tree, path, intensity, auto_shutdown, history }, flock }

@@ -12,6 +12,7 @@ mod trees;
 mod worker;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -78,7 +79,9 @@ impl Report {
 
 fn run_line(line: &str) -> Result<(), Box<Failure>> {
     let scenario: Scenario = serde_json::from_str(line).unwrap();
-    let actual = run(&scenario);
+    // A scenario that the runner cannot carry out has failed, and the others go on.
+    let actual = catch_unwind(AssertUnwindSafe(|| run(&scenario)));
+    let actual = actual.unwrap_or_else(|_| vec![Value::String("the runner panicked".to_owned())]);
     let Recording { trace: expected } = serde_json::from_str(line).unwrap();
     let steps = scenario.steps.iter().map(|step| Value::Object(step.clone()).to_string());
     let failed = |step: usize, operation, expected: Value, actual: Value| {
