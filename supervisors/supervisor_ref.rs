@@ -125,22 +125,22 @@ impl<Id: ChildId> SupervisorRef<Id> {
 /// ```
 /// # use ractor::{Actor, ActorProcessingErr, ActorRef};
 /// use supervisors::{ChildPolicy, ChildSpec, DynamicSupervisor, Restart, Strategy, SupervisorSpec, start_actor, start_root};
-/// # #[derive(Clone)] struct Session;
-/// # impl Actor for Session {
+/// # #[derive(Clone)] struct Connection;
+/// # impl Actor for Connection {
 /// #     type Msg = (); type State = (); type Arguments = u32;
 /// #     async fn pre_start(&self, _: ActorRef<()>, _: u32) -> Result<(), ActorProcessingErr> { Ok(()) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let sessions = DynamicSupervisor::new(
-///     ChildPolicy::worker("session").restart(Restart::Temporary),
-///     |number: u32| start_actor(move || (Session, number)),
+/// let connections = DynamicSupervisor::new(
+///     ChildPolicy::worker("connection").restart(Restart::Temporary),
+///     |number: u32| start_actor(move || (Connection, number)),
 /// );
-/// let spec = SupervisorSpec::new(Strategy::OneForOne).child(ChildSpec::supervisor("sessions", sessions.spec()));
+/// let spec = SupervisorSpec::new(Strategy::OneForOne).child(ChildSpec::supervisor("connections", connections.spec()));
 /// let root = start_root(spec).await?;
 ///
-/// let session = sessions.start_child(17).await?;
-/// assert!(session.actor.is_some());
+/// let connection = connections.start_child(17).await?;
+/// assert!(connection.actor.is_some());
 /// # root.stop(supervisors::ExitReason::Shutdown).await;
 /// # Ok(())
 /// # }
