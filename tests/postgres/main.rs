@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     if let Ok(filter) = std::env::var("LEADERL_TEST_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).init();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let told = runtime.block_on(async {
         let story = tokio::spawn(tokio::time::timeout(Duration::from_secs(240), story::three_copies_take_turns()));
         story.await

@@ -86,9 +86,7 @@ async fn set_names(leader: &Node, epoch: u64, names: &[&Node]) -> Duration {
     let names: std::collections::BTreeSet<NodeId> = names.iter().map(|node| node.guid()).collect();
     let message = PgReplicationMessage::SetSyncNames { epoch: Epoch(epoch), names: names.clone(), quorum: 1 };
     leader.tell(message);
-    let proven = |report: &PostgresReport| {
-        matches!(&report.state, PostgresState::Primary(p) if p.sync_names.as_ref() == Some(&names) && p.names_effective_at.is_some())
-    };
+    let proven = |report: &PostgresReport| matches!(&report.state, PostgresState::Primary(p) if p.sync_names.as_ref() == Some(&names) && p.names_effective_at.is_some());
     leader.until("names proven", proven).await
 }
 

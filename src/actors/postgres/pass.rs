@@ -151,9 +151,10 @@ impl Pass {
 
     async fn observe(&self, order: &PostgresOrder) -> Result<Observed, crate::ports::PostgresError> {
         let ctx = &self.ctx;
+        // heart first: when PostgreSQL is gone by then, the files seen next are those it left.
+        let heart = self.heart();
         let files = ctx.postgres.files().await?;
         let epochs = self.epochs(order).await?;
-        let heart = self.heart();
         let process = process_of(heart.as_ref());
         // A stop must not wait for a server that may be frozen.
         let ask = process == Process::Running && !matches!(order, PostgresOrder::Stop { .. });

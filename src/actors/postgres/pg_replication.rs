@@ -205,11 +205,15 @@ impl PgReplicationState {
         }
     }
 
+    /// Takes over heart's word; whether it says more than the last observation.
+    ///
+    /// "Gone" counts with the next observation only: the files seen so far are from before the end, and where PostgreSQL ended
+    /// (or that it did not end cleanly) is read from them.
     fn note_process(&mut self, process: Process) -> bool {
         if self.seen.process == process {
             return false;
         }
-        self.seen.process = process;
+        self.seen.process = if process == Process::Gone { Process::Ending } else { process };
         if process != Process::Running {
             self.seen.server = None;
         }
@@ -236,7 +240,7 @@ impl PgReplicationState {
                 self.doing = None;
                 // heart may have said more since.
                 let heart = self.ctx.guardian.state().borrow().clone();
-                self.note_process(process_of(heart.as_ref()));
+                self.again |= self.note_process(process_of(heart.as_ref()));
                 self.publish(false);
             }
             PassNews::Begins(step) => {

@@ -48,8 +48,8 @@ pub(super) const MANAGED: &[&str] = &[
     "ssl_passphrase_command",
 ];
 
-/// The whole of postgresql.conf.
-pub(super) fn main_file(settings: &Settings, layout: &Layout, listen: &str) -> String {
+/// The whole of postgresql.conf. `minima`: what recovery on this data directory needs at least; it overrides lower settings.
+pub(super) fn main_file(settings: &Settings, layout: &Layout, listen: &str, minima: &[(&str, u32)]) -> String {
     let pg = &settings.postgres;
     let conf = |name: &str| layout.conf_file(name).display().to_string();
     let mut lines: Vec<(String, String)> = defaults(pg);
@@ -95,10 +95,29 @@ pub(super) fn main_file(settings: &Settings, layout: &Layout, listen: &str) -> S
     {
         text.push_str(&format!("{key} = {}\n", quoted(value)));
     }
+    for (key, value) in raised(settings, minima) {
+        text.push_str(&format!("# Raised to what the server that wrote the WAL had.\n{key} = {value}\n"));
+    }
     for include in ["upstream.conf", "sync.conf"] {
         text.push_str(&format!("include {}\n", quoted(&conf(include))));
     }
     text
+}
+
+/// Those of `minima` that the settings stay below: recovery would refuse to go on.
+fn raised(settings: &Settings, minima: &[(&str, u32)]) -> Vec<(String, u32)> {
+    let pg = &settings.postgres;
+    let configured = |key: &str| match key {
+        "max_connections" => Some(pg.max_connections),
+        "max_wal_senders" => Some(pg.max_wal_senders),
+        // PostgreSQL's own defaults are the least that any server writes unless somebody lowered them.
+        other => pg.parameters.get(other).and_then(|value| value.parse().ok()),
+    };
+    let raise = |(key, least): &(&str, u32)| {
+        let low = configured(key).is_none_or(|value| value < *least);
+        low.then(|| ((*key).to_owned(), *least))
+    };
+    minima.iter().filter_map(raise).collect()
 }
 
 /// What the operator's own parameters may replace.

@@ -10,6 +10,14 @@ const VERSION_AT: usize = 8;
 const STATE_AT: usize = 16;
 const CHECKPOINT_AT: usize = 32;
 const TIMELINE_AT: usize = 48;
+/// The settings that a standby must not have lower than the server that wrote its WAL, and where pg_control keeps them.
+const MINIMA: [(&str, usize); 5] = [
+    ("max_connections", 180),
+    ("max_worker_processes", 184),
+    ("max_wal_senders", 188),
+    ("max_prepared_transactions", 192),
+    ("max_locks_per_transaction", 196),
+];
 /// CRC-32C over everything before it.
 const CRC_AT: usize = 288;
 /// `DB_SHUTDOWNED`
@@ -34,6 +42,16 @@ pub(super) enum ControlFileError {
 pub(super) fn read(data: &Path) -> Result<Control, ControlFileError> {
     let bytes = std::fs::read(data.join("global/pg_control")).map_err(ControlFileError::Unreadable)?;
     parse(&bytes)
+}
+
+/// What a standby on this data directory needs at least; empty when pg_control says nothing.
+pub(super) fn minima(data: &Path) -> Vec<(&'static str, u32)> {
+    let bytes = std::fs::read(data.join("global/pg_control")).unwrap_or_default();
+    if parse(&bytes).is_err() {
+        return Vec::new();
+    }
+    let value = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    MINIMA.iter().filter_map(|(name, at)| Some((*name, value(*at)?))).collect()
 }
 
 fn parse(bytes: &[u8]) -> Result<Control, ControlFileError> {

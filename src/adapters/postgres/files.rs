@@ -180,7 +180,10 @@ impl Files {
             }
             durable::replace(&path, text.as_bytes(), Some(owner))
         };
-        put("postgresql.conf", &config::main_file(&self.settings, layout, &listen))?;
+        put(
+            "postgresql.conf",
+            &config::main_file(&self.settings, layout, &listen, &control_file::minima(&layout.data)),
+        )?;
         put("pg_ident.conf", &config::ident_file(pg, daemon.as_deref()))?;
         put("pgpass", &config::password_file(&pg.replication_user, &self.password.0))?;
         for (name, text) in [

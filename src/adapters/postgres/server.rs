@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How often a connection is tried while a server starts.
-const CONNECT_AGAIN: Duration = Duration::from_millis(5);
+const CONNECT_AGAIN: Duration = Duration::from_millis(10);
 
 #[async_trait]
 impl PostgresServer for RealPostgres {
