@@ -149,6 +149,8 @@ fn jvm_options(config: &EngineConfig) -> String {
         Engine::Elasticsearch7 => "-Djava.io.tmpdir=${ES_TMPDIR}\n",
         Engine::Opensearch2 => JVM_OPENSEARCH2,
     });
+    // The JVM's own crash report; its working directory is not writable.
+    let _ = writeln!(out, "-XX:ErrorFile={}/hs_err_pid%p.log", config.log_dir);
     for flag in config.jvm_opts.iter().map(|flag| flag.trim()).filter(|flag| flag.starts_with('-')) {
         out.push_str(flag.lines().next().unwrap_or_default());
         out.push('\n');
