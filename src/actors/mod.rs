@@ -7,7 +7,7 @@ pub mod network;
 pub mod postgres;
 pub mod search;
 #[cfg(test)]
-pub(crate) mod test_node;
+pub(crate) mod testing;
 
 use leaderl_decision::model::ServiceName;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub struct Neighbours {
 impl Neighbours {
     /// References to actors that will be started.
     pub fn new() -> Self {
-        let service = |name: ServiceName| (name, ChildRef::new(&format!("health({name})")));
+        let service = |name: ServiceName| (name, ChildRef::new(format!("health({name})")));
         Self {
             etcd_session: ChildRef::new("etcd-session"),
             heart_link: ChildRef::new("heart-link"),

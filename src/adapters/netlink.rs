@@ -280,4 +280,4 @@ fn key_of(message: &AddressMessage) -> Option<(u32, u8, IpAddr)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

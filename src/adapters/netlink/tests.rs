@@ -7,7 +7,7 @@ use std::time::Instant;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the test on a thread that has a fresh network namespace; sockets and child processes made there belong to it.
-fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+pub(crate) fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root for a network namespace");
         return;
@@ -23,17 +23,17 @@ fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'stati
     std::thread::spawn(work).join().unwrap();
 }
 
-fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
     assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// A neighbour at the other end of a cable: another namespace, kept open by a sleeping process.
-struct Neighbour(Child);
+pub(crate) struct Neighbour(Child);
 
 impl Neighbour {
     /// `near` is ours, `far` the neighbour's; both are up.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let holder = Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
         let neighbour = Self(holder);
         let (own, began) = (std::fs::read_link("/proc/thread-self/ns/net").unwrap(), Instant::now());
@@ -49,14 +49,14 @@ impl Neighbour {
         neighbour
     }
 
-    fn run(&self, command: &str) {
+    pub(crate) fn run(&self, command: &str) {
         let pid = self.0.id().to_string();
         let done = Command::new("nsenter").args(["--net", "--target", &pid]).args(command.split(' ')).output().unwrap();
         assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// What the neighbour's cache says about an address.
-    fn cache(&self, address: &str) -> String {
+    pub(crate) fn cache(&self, address: &str) -> String {
         let pid = self.0.id().to_string();
         let shown = Command::new("nsenter").args(["--net", "--target", &pid, "ip", "neigh", "show", address]).output();
         String::from_utf8_lossy(&shown.unwrap().stdout).into_owned()
@@ -75,7 +75,7 @@ fn vip(address: &str, interface: &str) -> VipAddress {
     VipAddress { ip: address, prefix: if address.is_ipv4() { 32 } else { 128 }, interface: interface.to_owned() }
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

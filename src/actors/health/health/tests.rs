@@ -1,5 +1,5 @@
 use super::*;
-use crate::actors::test_node::{TestNode, election_of, journal_of};
+use crate::actors::testing::{TestNode, election_of, journal_of};
 use crate::ports::{LocalStoreStatus, PostgresAnswer};
 use crate::settings::Settings;
 use leaderl_decision::model::Reason;

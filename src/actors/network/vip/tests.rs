@@ -1,6 +1,8 @@
 use super::*;
 use crate::actors::api::journal::JournalMessage;
-use crate::actors::test_node::{TestNode, journal_of};
+use crate::actors::testing::{TestNode, journal_of};
+use crate::adapters::netlink::NetlinkAddresses;
+use crate::adapters::netlink::tests::{Neighbour, in_namespace, ip, until};
 use crate::ports::{BoundAddress, MacAddress};
 use crate::settings::Settings;
 use tokio::sync::mpsc;
@@ -185,4 +187,49 @@ async fn a_restarted_actor_leaves_the_vip_alone_until_told() {
     pass(Duration::from_secs(20)).await;
     assert_eq!(node.done(), Vec::<String>::new());
     assert!(has(&node, VIP));
+}
+
+/// The whole actor on a real kernel with a real neighbour (needs root); only heart is played, by `ip`.
+#[test]
+fn on_a_real_kernel_the_neighbour_learns_the_vip_a_copy_is_swept_and_a_removed_one_comes_back() {
+    in_namespace(|| async {
+        let neighbour = Neighbour::new();
+        neighbour.run("ip addr add 10.0.0.2/24 dev far");
+        neighbour.run("ip addr add fd00:9::2/64 dev far nodad");
+        ip("link set lo up");
+        ip("addr add 10.0.0.1/24 dev near");
+        ip("addr add 10.0.0.100/32 dev lo");
+        let vips = [VIP, "fd00:9::100"];
+        let mut node = TestNode::new(settings(&vips));
+        node.real = Some(NetlinkAddresses::open());
+        let node = Arc::new(node);
+        let (actor, _) = Actor::spawn(None, VipActor, node.clone() as Arc<dyn NodeParts>).await.unwrap();
+        let shown = async || {
+            let seen = node.addresses().snapshot(KERNEL_LIMIT).await.unwrap();
+            let ours = seen.addresses.into_iter().filter(|found| vips.contains(&found.ip.to_string().as_str()));
+            ours.map(|found| format!("{} {}", found.ip, found.interface)).collect::<BTreeSet<_>>()
+        };
+        let here: BTreeSet<String> = vips.iter().map(|ip| format!("{ip} near")).collect();
+        let mac = node.addresses().snapshot(KERNEL_LIMIT).await.unwrap().links;
+        let mac = mac.into_iter().find(|link| link.name == "near").and_then(|link| link.mac).unwrap().to_string();
+        let seed = |address: &str| {
+            neighbour.run(&format!("ip neigh replace {address} lladdr 02:00:00:00:00:99 nud stale dev far"))
+        };
+        vips.iter().for_each(|address| seed(address));
+        actor.cast(VipMessage::Assign { epoch: Epoch(7) }).unwrap();
+        for address in vips {
+            until("the neighbour has learnt it", || neighbour.cache(address).contains(&mac)).await;
+        }
+        assert_eq!(shown().await, here, "bound where it belongs, and the copy on lo is gone");
+        let began = std::time::Instant::now();
+        seed(VIP);
+        ip(&format!("addr del {VIP}/32 dev near"));
+        until("the neighbour has learnt it again", || neighbour.cache(VIP).contains(&mac)).await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(shown().await, here);
+        assert!(release(&actor, Duration::from_secs(2)).await);
+        assert_eq!(shown().await, BTreeSet::new());
+        assert_eq!(node.board.vip.borrow().bound, Vec::<String>::new());
+        actor.stop_and_wait(None, None).await.unwrap();
+    });
 }

@@ -3,6 +3,8 @@
 use crate::actors::Neighbours;
 use crate::actors::api::journal::JournalMessage;
 use crate::actors::coordination::election::ElectionMessage;
+use crate::adapters::netlink::NetlinkAddresses;
+use crate::adapters::netlink::tests::ip;
 use crate::board::Board;
 use crate::context::NodeParts;
 use crate::heart::protocol::{HeartState, PostgresStart, PostgresStop, ToolOutcome, ToolRequest, VipAddress};
@@ -45,6 +47,8 @@ pub(crate) struct TestNode {
     pub(crate) board: Board,
     pub(crate) neighbours: Neighbours,
     pub(crate) links: Vec<Link>,
+    /// The kernel's own table instead of the one in memory; then heart's orders are carried out by `ip`.
+    pub(crate) real: Option<NetlinkAddresses>,
     world: Mutex<World>,
     began: Instant,
     changes: watch::Sender<u64>,
@@ -60,6 +64,7 @@ impl TestNode {
             board: Board::new(Timestamp(0)),
             neighbours: Neighbours::new(),
             links: vec![link(1, "lo"), link(2, "eth0"), link(3, "eth1")],
+            real: None,
             world: Mutex::new(World { heart_alive: true, free_bytes: u64::MAX, ..World::default() }),
             began: Instant::now(),
             changes: watch::Sender::new(0),
@@ -111,7 +116,7 @@ impl NodeParts for TestNode {
         self
     }
     fn addresses(&self) -> &dyn AddressTable {
-        self
+        self.real.as_ref().map_or(self as &dyn AddressTable, |real| real)
     }
     fn disks(&self) -> &dyn Disks {
         self
@@ -179,6 +184,11 @@ impl Guardian for TestNode {
             valid_for,
         };
         self.kernel(|bound| bound.extend(vips.iter().map(bind)));
+        for vip in vips.iter().filter(|_| self.real.is_some()) {
+            let flags = if vip.ip.is_ipv6() { " nodad" } else { "" };
+            let lifetime = format!("valid_lft 60 preferred_lft 60{flags}");
+            ip(&format!("addr replace {}/{} dev {} {lifetime}", vip.ip, vip.prefix, vip.interface));
+        }
         self.heart.send_modify(|state| state.get_or_insert_default().vips = vips);
         Ok(())
     }
