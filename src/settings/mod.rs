@@ -292,6 +292,7 @@ pub enum LogFormat {
 mod defaults;
 #[cfg(test)]
 mod documented;
+pub mod edit;
 pub mod host;
 pub mod identity;
 pub mod load;
