@@ -91,6 +91,7 @@ pub struct Guard {
     terminating: bool,
     exit_sent: bool,
     look_at: Option<Timestamp>,
+    looked_at: Timestamp,
     looks: u32,
     published: HeartState,
     effects: Vec<Effect>,
@@ -115,6 +116,7 @@ impl Guard {
             terminating: false,
             exit_sent: false,
             look_at: Some(now),
+            looked_at: Timestamp(0),
             looks: 0,
             published: HeartState::default(),
             effects: Vec::new(),
@@ -224,9 +226,11 @@ impl Guard {
         let Some(lease) = self.armed.take() else { return };
         self.fenced = self.fenced.max(Some(lease.epoch));
         self.effects.push(Effect::CloseGate);
-        self.drop_vips();
+        // The signal before the addresses: it takes a microsecond, whereas netlink waits for whoever holds the kernel's
+        // lock, and the addresses have their own lifetime.
         let quit_at = lease.fence_at.minus(QUIT_BEFORE_DEADLINE);
         self.stop_postgres(StopMode::Immediate, quit_at.plus(KILL_AFTER_QUIT), now);
+        self.drop_vips();
     }
 
     fn stop_postgres(&mut self, mode: StopMode, kill_at: Timestamp, now: Timestamp) {
@@ -251,6 +255,7 @@ impl Guard {
             self.postgres.settled = false;
             self.postgres.stopping = None;
             self.effects.push(Effect::KillPostgres);
+            self.look_soon(now);
         }
         if let Some(tool) = &mut self.tool
             && tool.pid == pid
@@ -259,11 +264,13 @@ impl Guard {
         }
         let tool_ending = self.tool.as_ref().is_some_and(|tool| tool.killed || tool.exit.is_some());
         if !self.postgres.settled || self.postgres.stopping.is_some() || tool_ending {
-            self.look_soon(now);
+            // Hundreds may end at once, and they need the processor more than heart does.
+            self.look_soon(now.max(self.looked_at.plus(LOOK_OFTEN)));
         }
     }
 
     fn census(&mut self, postgres: u32, tool: u32, now: Timestamp) {
+        self.looked_at = now;
         self.postgres.left = postgres;
         if self.postgres.postmaster.is_none() {
             self.postgres.settled = postgres == 0;
@@ -313,8 +320,8 @@ impl Guard {
         }
     }
 
-    fn look_soon(&mut self, now: Timestamp) {
-        self.look_at = Some(self.look_at.map_or(now, |at| at.min(now)));
+    fn look_soon(&mut self, when: Timestamp) {
+        self.look_at = Some(self.look_at.map_or(when, |at| at.min(when)));
     }
 
     fn terminate(&mut self, now: Timestamp) {

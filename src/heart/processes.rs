@@ -3,7 +3,7 @@
 //! heart is a subreaper, so everything that its children ever forked descends from it: backends in sessions of their
 //! own, orphans of a dead postmaster, stopped ones. What a previous heart left behind is found by its working directory.
 
-use super::system::ProcessHandle;
+use super::system::{ProcessHandle, hurry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -164,6 +164,7 @@ pub fn kill_all(processes: &[Process], first: Option<u32>) {
             .ok()
             .and_then(|stat| parse_stat(process.pid, &stat));
         if still.is_some_and(|(now, _)| now.started == process.started) {
+            hurry(process.pid);
             // A process that ended in between is what was wanted; any other failure shows in the next census.
             let _ended_meanwhile = handle.kill();
         }

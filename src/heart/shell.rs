@@ -40,6 +40,8 @@ pub(super) struct Shell {
     /// The attached daemon's process, kept after its connection is gone.
     daemon: Option<ProcessHandle>,
     track: Option<ToolTrack>,
+    /// Set while the guard is told of it.
+    told: Option<Census>,
     addresses: Option<Addresses>,
     vip_failure: Option<String>,
     buffer: Vec<u8>,
@@ -77,6 +79,7 @@ impl Shell {
             last_connection: 0,
             daemon: None,
             track: None,
+            told: None,
             addresses,
             vip_failure: None,
             buffer: vec![0; MAX_PACKET_BYTES],
@@ -128,11 +131,23 @@ impl Shell {
         // A child that the table did not show: one that was forked while it was read.
         let unseen = u32::from(alone && children && census.postgres.is_empty());
         let count = |list: &[_]| u32::try_from(list.len()).unwrap_or(u32::MAX);
-        self.feed(Event::Census { postgres: count(&census.postgres) + unseen, tool: count(&census.tool) })?;
+        let event = Event::Census { postgres: count(&census.postgres) + unseen, tool: count(&census.tool) };
+        self.told = Some(census);
+        let fed = self.feed(event);
+        self.told = None;
+        fed?;
         if self.guard.tool_pid().is_none() {
             self.track = None;
         }
         Ok(())
+    }
+
+    /// The one that the guard is just being told of, else a new one.
+    fn fresh_census(&mut self) -> Census {
+        match &self.told {
+            Some(census) => census.clone(),
+            None => self.census(),
+        }
     }
 
     fn census(&mut self) -> Census {

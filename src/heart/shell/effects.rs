@@ -5,7 +5,7 @@ use super::super::processes::{ToolTrack, kill_all};
 use super::super::protocol::{HeartState, PostgresStart, StopMode, ToolRequest, VipAddress};
 use super::super::sockets::Connection;
 use super::super::spawn::{Child, open_log};
-use super::super::system::ProcessHandle;
+use super::super::system::{ProcessHandle, hurry};
 use super::Shell;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -25,11 +25,11 @@ impl Shell {
             }
             Effect::SignalPostmaster { pid, mode } => self.signal_postmaster(pid, mode),
             Effect::KillPostgres => {
-                let census = self.census();
+                let census = self.fresh_census();
                 kill_all(&census.postgres, self.guard.postmaster_pid());
             }
             Effect::KillTool => {
-                let census = self.census();
+                let census = self.fresh_census();
                 kill_all(&census.tool, self.guard.tool_pid());
             }
             Effect::KillDaemon => {
@@ -82,6 +82,11 @@ impl Shell {
         let sent = i32::try_from(pid).map_err(|_| Errno::ESRCH).and_then(|pid| kill(Pid::from_raw(pid), signal));
         if let Err(error) = sent {
             self.log.warn(&format!("{signal} to the postmaster ({pid}): {error}"));
+        }
+        if mode == StopMode::Immediate {
+            for process in self.fresh_census().postgres {
+                hurry(process.pid);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::*;
 fn the_fence_acts_half_a_second_before_the_deadline_and_kills_300_ms_later() {
     let mut world = World::leading();
     assert_eq!(acts(&world.tick(ms(3499))), []);
-    assert_eq!(acts(&world.tick(ms(1))), [Effect::CloseGate, Effect::RemoveVips(vec![vip()]), QUIT]);
+    assert_eq!(acts(&world.tick(ms(1))), [Effect::CloseGate, QUIT, Effect::RemoveVips(vec![vip()])]);
     let state = world.guard.view();
     assert_eq!((state.armed, state.fenced, state.vips), (None, Some(Epoch(7)), vec![]));
     assert_eq!(acts(&world.tick(ms(299))), []);
@@ -28,7 +28,7 @@ fn a_guardian_that_was_frozen_past_the_deadline_kills_at_once_and_before_it_read
     world.now = world.now.plus(10 * S);
     let fresh = lease(7, "a", 2, world.now, world.now.plus(4 * S));
     let (effects, answer) = world.request(CONNECTION, DAEMON, HeartOrder::Renewed { lease: fresh });
-    assert_eq!(acts(&effects)[..4], [Effect::CloseGate, Effect::RemoveVips(vec![vip()]), QUIT, Effect::KillPostgres]);
+    assert_eq!(acts(&effects)[..4], [Effect::CloseGate, QUIT, Effect::RemoveVips(vec![vip()]), Effect::KillPostgres]);
     refused(answer.expect("an answer"), "epoch 7 is fenced");
 }
 
@@ -172,7 +172,7 @@ fn a_refresh_that_returns_after_the_deadline_is_undone_at_once() {
     let refresh = Event::VipsRefreshed { asked: None, valid_s: 3, failed: None };
     world.now = world.now.plus(5 * S);
     let effects = world.guard.step(refresh, world.now);
-    assert_eq!(effects[..2], [Effect::CloseGate, Effect::RemoveVips(vec![vip()])]);
+    assert_eq!(effects[..3], [Effect::CloseGate, QUIT, Effect::RemoveVips(vec![vip()])]);
 }
 
 #[test]
