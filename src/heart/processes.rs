@@ -3,7 +3,7 @@
 //! heart is a subreaper, so everything that its children ever forked descends from it: backends in sessions of their
 //! own, orphans of a dead postmaster, stopped ones. What a previous heart left behind is found by its working directory.
 
-use super::system::{ProcessHandle, hurry};
+use super::system::{ProcessHandle, WithRightsOf, hurry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -109,6 +109,7 @@ impl DataDir {
     pub fn read_table(&self) -> Vec<Process> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         let here = std::fs::metadata(&self.path).ok();
+        let _as_its_owner = here.as_ref().map(|here| WithRightsOf::user(here.uid(), here.gid()));
         let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         pids.filter_map(|pid| self.read_process(pid, here.as_ref())).collect()
     }

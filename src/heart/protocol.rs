@@ -92,7 +92,7 @@ pub struct HeartState {
     pub pid: u32,
     /// The armed lease.
     pub armed: Option<ArmedLease>,
-    /// Set when a deadline passed: that epoch is fenced for ever.
+    /// Set when the fence of a deadline begins: that epoch is fenced for ever. `postgres` and `vips` say how far it is.
     pub fenced: Option<Epoch>,
     /// PostgreSQL's processes.
     pub postgres: PostgresProcess,
@@ -130,9 +130,10 @@ pub enum PostgresProcess {
 pub struct PostgresStart {
     /// Absolute path of `postgres`.
     pub program: PathBuf,
-    /// PGDATA; must contain `standby.signal`.
+    /// PGDATA; must contain `standby.signal` and be `postgres.data_dir` of heart's own settings. A stale `postmaster.pid`
+    /// in it is removed.
     pub data_dir: PathBuf,
-    /// Further arguments.
+    /// Arguments after `-D <data_dir>`, which heart puts first.
     pub args: Vec<String>,
     /// uid and gid to run as.
     pub uid: u32,
@@ -166,7 +167,7 @@ pub enum StopMode {
 pub struct ToolRequest {
     /// Chosen by the daemon.
     pub id: u64,
-    /// Absolute path.
+    /// Absolute path. Refused while anything of PostgreSQL exists, but for `pg_basebackup`. Runs in `/`.
     pub program: PathBuf,
     /// Arguments; never a secret.
     pub args: Vec<String>,

@@ -1,9 +1,10 @@
 //! Starting the postmaster and PostgreSQL's tools.
 #![expect(unsafe_code, reason = "the child must drop privileges and bind its life to heart's between fork and exec")]
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -56,12 +57,13 @@ impl Launcher {
         let mut command = Command::new(child.program);
         command.args(child.args).env_clear().env("PATH", PATH).env("LC_ALL", "C");
         command.envs(child.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(child.directory).stdin(Stdio::null());
+        command.stdin(Stdio::null());
+        let directory = CString::new(child.directory.as_os_str().as_bytes())?;
         command.stderr(child.output.try_clone()?).stdout(child.output);
         let (uid, gid, heart, death_signal) = (child.uid, child.gid, self.heart, child.death_signal);
         let oom_score = self.oom_score.clone();
         // SAFETY: `prepare` makes syscalls only: it neither allocates nor takes locks.
-        unsafe { command.pre_exec(move || prepare(uid, gid, heart, death_signal, &oom_score)) };
+        unsafe { command.pre_exec(move || prepare(uid, gid, &directory, heart, death_signal, &oom_score)) };
         Ok(command.spawn()?.id())
     }
 }
@@ -74,7 +76,14 @@ impl Default for Launcher {
 
 /// Runs in the child before exec. Order: what needs heart's privileges, the user, then the death signal, which a change of
 /// the user clears.
-fn prepare(uid: u32, gid: u32, heart: i32, death_signal: libc::c_int, oom_score: &[u8]) -> io::Result<()> {
+fn prepare(
+    uid: u32,
+    gid: u32,
+    directory: &CStr,
+    heart: i32,
+    death_signal: libc::c_int,
+    oom_score: &[u8],
+) -> io::Result<()> {
     // SAFETY: syscalls on this process with arguments that live on the stack or in `oom_score`.
     unsafe {
         let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
@@ -97,6 +106,7 @@ fn prepare(uid: u32, gid: u32, heart: i32, death_signal: libc::c_int, oom_score:
         if libc::getuid() != uid || libc::geteuid() != uid {
             done(libc::setuid(uid))?;
         }
+        done(libc::chdir(directory.as_ptr()))?;
         done(libc::prctl(libc::PR_SET_PDEATHSIG, death_signal))?;
         // heart may have ended before the line above.
         if libc::getppid() != heart {

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const CAP_IPC_LOCK_BIT: u32 = 14;
@@ -94,6 +94,32 @@ fn renice(nice: i32) -> Result<(), Errno> {
 pub fn hurry(pid: u32) {
     // SAFETY: plain syscall; a wrong pid is an error, nothing else.
     let _best_effort = unsafe { libc::setpriority(libc::PRIO_PROCESS, pid, HEART_NICE) };
+}
+
+/// Reads and removes files with another user's rights while it lives.
+///
+/// heart has no capability to override file permissions or to look into other users' processes where it runs as the root of
+/// a container; with the owner's rights it needs neither, and a link that this user planted leads nowhere new.
+#[derive(Debug)]
+pub struct WithRightsOf {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl WithRightsOf {
+    /// From now on, for file access by this thread.
+    pub fn user(uid: u32, gid: u32) -> Self {
+        // The group first: without root's identity it could not be changed any more.
+        let gid = setfsgid(Gid::from_raw(gid));
+        Self { uid: setfsuid(Uid::from_raw(uid)), gid }
+    }
+}
+
+impl Drop for WithRightsOf {
+    fn drop(&mut self) {
+        setfsuid(self.uid);
+        setfsgid(self.gid);
+    }
 }
 
 /// A handle of a process that is alive now; signals through it never reach a later process of the same number.

@@ -5,12 +5,13 @@ use super::super::processes::{ToolTrack, kill_all};
 use super::super::protocol::{HeartState, PostgresStart, StopMode, ToolRequest, VipAddress};
 use super::super::sockets::Connection;
 use super::super::spawn::{Child, open_log};
-use super::super::system::{ProcessHandle, hurry};
+use super::super::system::{ProcessHandle, WithRightsOf, hurry};
 use super::Shell;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -95,15 +96,16 @@ impl Shell {
         if start.data_dir != directory {
             return Err(format!("heart guards {}, not {}", directory.display(), start.data_dir.display()));
         }
-        if !directory.join("standby.signal").is_file() {
-            return Err(format!("{} has no standby.signal", directory.display()));
-        }
-        // Nothing of PostgreSQL exists, so a lock file in it is stale; its pid may be anybody's by now.
-        match std::fs::remove_file(directory.join("postmaster.pid")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(format!("postmaster.pid: {error}"));
+        {
+            let _as_its_owner = WithRightsOf::user(start.uid, start.gid);
+            if let Err(error) = std::fs::symlink_metadata(directory.join("standby.signal")) {
+                return Err(format!("standby.signal in {}: {error}", directory.display()));
             }
-            Ok(()) | Err(_) => {}
+            // Nothing of PostgreSQL exists, so a lock file in it is stale; its pid may be anybody's by now.
+            match std::fs::remove_file(directory.join("postmaster.pid")) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("postmaster.pid: {error}")),
+                Ok(()) | Err(_) => {}
+            }
         }
         let output =
             open_log(&start.log_file, false).map_err(|error| format!("{}: {error}", start.log_file.display()))?;
