@@ -216,7 +216,8 @@ impl Renewal {
         let Some((bytes, revision)) = value else { return KeyHolds::Foreign };
         match serde_json::from_slice::<LeaderValue>(bytes) {
             Ok(LeaderValue::Holder(holder)) if holder.nonce == self.holder.nonce => {
-                KeyHolds::Ours { seq: holder.seq, by_me: sender_of(bytes).as_deref() == Some(&self.sender), revision }
+                let by_me = !self.sender.is_empty() && sender_of(bytes).as_deref() == Some(&self.sender);
+                KeyHolds::Ours { seq: holder.seq, by_me, revision }
             }
             Ok(LeaderValue::Holder(_) | LeaderValue::Vacancy(_)) | Err(_) => KeyHolds::Foreign,
         }

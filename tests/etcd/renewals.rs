@@ -95,7 +95,7 @@ enum Fault {
 
 async fn scenario(members: &mut Members, name: &str, local: usize, victim: usize, fault: Fault, busy: bool) {
     let mut running = acquire(members.store(local), name).await;
-    let calm = measure(&mut running, Duration::from_secs(1)).await;
+    let calm = measure(&mut running, Duration::from_millis(1800)).await;
     assert!(calm.renewals >= 1, "{name}: renewals at D/10 before the fault");
     let stop_burning = Arc::new(AtomicBool::new(false));
     if busy {
