@@ -38,6 +38,7 @@ pub async fn run(settings: &Settings, format: Format, watch: bool) -> Result<Exi
             return Ok(if report.is_some() { ExitCode::SUCCESS } else { ExitCode::from(UNREADABLE) });
         }
         tokio::select! {
+            biased;
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
