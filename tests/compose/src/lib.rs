@@ -4,8 +4,10 @@
 //! - [`cluster`]: three nodes and a frontend in containers, questions to them, and faults injected from outside.
 //! - [`rows`]: one function per behaviour; the runner gives each a verdict.
 
+pub mod bench;
 pub mod checker;
 pub mod cluster;
+pub mod demo;
 pub mod rows;
 pub mod selftest;
 

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use leaderl_compose::Outcome;
 use leaderl_compose::cluster::bring_up::test_cluster;
-use leaderl_compose::{rows, selftest};
+use leaderl_compose::{bench, demo, rows, selftest};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -37,6 +37,16 @@ enum Verb {
         /// Leave the last cluster running.
         #[arg(long)]
         keep: bool,
+    },
+    /// Tell the story of a lost leader, and leave the cluster running.
+    Demo,
+    /// Remove the demo's cluster.
+    DemoDown,
+    /// Measure gaps and idle cost; prints a table for docs/measurements.md.
+    Bench {
+        /// How often each gap is measured.
+        #[arg(long, default_value_t = 3)]
+        times: u32,
     },
     /// Say which rows there are.
     Rows,
@@ -74,6 +84,9 @@ async fn carry_out(verb: Verb) -> Outcome<bool> {
             let before = if selftest { selftest::verdicts().await? } else { Vec::new() };
             rows::runner::run(&chosen, keep, before).await
         }
+        Verb::Demo => demo::run().await,
+        Verb::DemoDown => demo::down().await.map(|()| true),
+        Verb::Bench { times } => bench::run(times).await,
         Verb::Rows => {
             for row in rows::ROWS {
                 println!("{:<26} {}{}", row.name, row.about, if row.core { " (core)" } else { "" });

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// create-cluster and join-cluster end within this, search engine included.
-const VERB_LIMIT: Duration = Duration::from_secs(180);
+const VERB_LIMIT: Duration = Duration::from_secs(420);
 
 impl Cluster {
     /// Starts containers and network; nothing of leaderl runs in them yet.
@@ -51,13 +51,17 @@ impl Cluster {
     /// One of the commands does not exit 0, or the cluster is not whole a minute later.
     pub async fn form(&self) -> Outcome<()> {
         let names = Self::names();
-        self.leaderl_must(&names[0], &["create-cluster"], VERB_LIMIT).await?;
+        let create: &[&str] = match self.plan.search {
+            true => &["create-cluster", "--yes", "--elasticsearch-wait-time", "240"],
+            false => &["create-cluster", "--yes"],
+        };
+        self.leaderl_must(&names[0], create, VERB_LIMIT).await?;
         let secrets = self.exec(&names[0], &["cat", "/etc/leaderl/secrets.json"], SHORT).await?;
         for node in &names[1..] {
             self.write_file(node, "/etc/leaderl/secrets.json", "0600", &secrets.stdout).await?;
         }
         let peer = self.plan.address(0).to_string();
-        let words = ["join-cluster", peer.as_str()];
+        let words = ["join-cluster", "--yes", peer.as_str()];
         let join = |node: usize| self.leaderl_must(&names[node], &words, VERB_LIMIT);
         let (second, third) = futures::future::join(join(1), join(2)).await;
         second?;

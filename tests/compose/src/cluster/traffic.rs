@@ -160,6 +160,16 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// How many documents the engine acknowledged.
+    ///
+    /// # Errors
+    /// The log is not there: no documents were indexed in this run.
+    pub fn documents_acknowledged(&self) -> Outcome<u64> {
+        let path = self.directory.join("documents.log");
+        let text = std::fs::read_to_string(&path).during(|| format!("reading {}", path.display()))?;
+        Ok(text.lines().filter(|line| line.starts_with("A ")).count() as u64)
+    }
+
     /// Reads all rows back from `nodes` and judges.
     ///
     /// # Errors

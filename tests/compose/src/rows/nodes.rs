@@ -57,7 +57,7 @@ pub(super) fn two_killed(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         fenced?;
         case.holds_for("no majority, yet", 2 * D, nobody_leads).await?;
         let status = case.status(&survivor).await?;
-        if !["quorum", "majority"].iter().any(|word| status.to_lowercase().contains(word)) {
+        if !["quorum", "majority", "etcd has not been heard"].iter().any(|word| status.to_lowercase().contains(word)) {
             return fail(format!("cluster-status on the survivor does not say why nobody leads: {status}"));
         }
         case.cluster.start(&first(&followers)?).await?;

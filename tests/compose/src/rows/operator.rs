@@ -70,7 +70,7 @@ pub(super) fn failover_off(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         quiet?;
         enabled?;
         let status = status?;
-        if !status.to_lowercase().contains("failover") {
+        if !status.contains("Failover: OFF") {
             return fail(format!("cluster-status does not say that failover is off: {status}"));
         }
         case.taken_over(TAKEOVER).await.map(drop)

@@ -7,7 +7,6 @@ use crate::cluster::bring_up::logs_of;
 use crate::cluster::plan::Plan;
 use crate::cluster::traffic::{Judgement, Traffic};
 use crate::{Failure, Outcome};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -66,7 +65,7 @@ pub async fn run(rows: &[&'static Row], keep: bool, before: Vec<Verdict>) -> Out
 }
 
 /// A new cluster of the kind; bringing it up is a row too: two joins typed at the same moment.
-async fn form(kind: Kind, logs: &std::path::Path) -> Outcome<(Cluster, Verdict)> {
+pub(crate) async fn form(kind: Kind, logs: &std::path::Path) -> Outcome<(Cluster, Verdict)> {
     let mut plan = Plan::test(logs.to_path_buf(), kind == Kind::Search);
     plan.mode = match kind {
         Kind::Quorum | Kind::Search => "quorum",
@@ -92,7 +91,7 @@ async fn form(kind: Kind, logs: &std::path::Path) -> Outcome<(Cluster, Verdict)>
 }
 
 /// Runs a row; its verdict, and whether the cluster can serve the next one.
-async fn one(row: &'static Row, cluster: &Cluster, run: i32) -> (Verdict, bool) {
+pub(crate) async fn one(row: &'static Row, cluster: &Cluster, run: i32) -> (Verdict, bool) {
     let began = Instant::now();
     let mut notes = Vec::new();
     let mut faults = Vec::new();
@@ -205,10 +204,4 @@ fn say(name: &str, took: Duration, faults: Vec<String>, silence_ms: Option<f64>,
         println!("       ! {fault}");
     }
     Verdict { name: name.into(), faults, silence_ms }
-}
-
-/// Where the last run's logs are.
-#[must_use]
-pub fn logs() -> PathBuf {
-    logs_of("test")
 }
