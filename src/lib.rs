@@ -9,6 +9,7 @@ pub mod adapters;
 pub mod board;
 pub mod cli;
 pub mod context;
+pub mod daemon;
 pub mod heart;
 pub mod ports;
 pub mod settings;

@@ -8,6 +8,8 @@ pub mod postgres;
 pub mod search;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod test_node;
+pub mod start;
 
 use leaderl_decision::model::ServiceName;
 use std::collections::BTreeMap;

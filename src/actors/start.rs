@@ -1,0 +1,96 @@
+//! From the declared tree to one that can be started: every actor's start function, exhaustively.
+
+use super::Neighbours;
+use super::api::admin_socket::AdminSocketActor;
+use super::api::control::Control;
+use super::api::journal::JournalActor;
+use super::api::status_http::StatusHttpActor;
+use super::coordination::election::ElectionActor;
+use super::coordination::etcd_session::EtcdSessionActor;
+use super::coordination::heart_link::HeartLinkActor;
+use super::coordination::membership::MembershipActor;
+use super::coordination::voters::VotersActor;
+use super::health::health::{HealthActor, HealthArguments};
+use super::network::vip::VipActor;
+use super::postgres::pg_replication::PgReplicationActor;
+use super::search::es::EsActor;
+use crate::context::NodeContext;
+use crate::tree::{Actor, Branch, Child, LEADERL};
+use leaderl_decision::model::ServiceName;
+use std::sync::Arc;
+use supervisors::{ChildRef, ChildSpec, StartChild, SupervisorSpec, restarts};
+
+/// What start functions are made from.
+#[derive(Clone)]
+pub struct Start {
+    /// The node.
+    pub ctx: Arc<NodeContext>,
+    /// What the daemon's main task shares with the admin socket.
+    pub control: Arc<Control>,
+}
+
+impl Start {
+    /// The whole tree, ready to be started.
+    pub fn tree(&self) -> SupervisorSpec<Actor> {
+        self.branch(&LEADERL)
+    }
+
+    fn branch(&self, branch: &'static Branch) -> SupervisorSpec<Actor> {
+        let intensity = restarts(branch.restarts).within(branch.within);
+        branch.children.iter().fold(SupervisorSpec::new(branch.strategy).intensity(intensity), |spec, child| {
+            spec.child(match child {
+                Child::Worker(actor, shutdown) => ChildSpec::worker(*actor, self.worker(*actor)).shutdown(*shutdown),
+                Child::Supervisor(branch) => self.supervisor(branch),
+            })
+        })
+    }
+
+    fn supervisor(&self, branch: &'static Branch) -> ChildSpec<Actor> {
+        // Only the root has no id, and the root is nobody's child.
+        let id = branch.id.unwrap_or(Actor::Coordination);
+        ChildSpec::supervisor(id, self.branch(branch))
+    }
+
+    fn worker(&self, actor: Actor) -> StartChild<Actor> {
+        let near: &Neighbours = &self.ctx.neighbours;
+        let ctx = self.ctx.clone();
+        let control = self.control.clone();
+        match actor {
+            Actor::EtcdSession => near.etcd_session.starts(move || (EtcdSessionActor, ctx.clone())),
+            Actor::HeartLink => near.heart_link.starts(move || (HeartLinkActor, ctx.clone())),
+            Actor::Membership => near.membership.starts(move || (MembershipActor, ctx.clone())),
+            Actor::Election => near.election.starts(move || (ElectionActor, ctx.clone())),
+            Actor::Voters => near.voters.starts(move || (VotersActor, ctx.clone())),
+            Actor::Es => near.search.starts(move || (EsActor, ctx.clone())),
+            Actor::PgReplication => near.postgres.starts(move || (PgReplicationActor, ctx.clone())),
+            Actor::Vip => near.vip.starts(move || (VipActor, ctx.clone())),
+            Actor::HealthOf(service) => {
+                let reference = self.health(service);
+                reference.starts(move || (HealthActor, HealthArguments { context: ctx.clone(), service }))
+            }
+            Actor::StatusHttp => near.status_http.starts(move || (StatusHttpActor, ctx.clone())),
+            Actor::AdminSocket => near.admin_socket.starts(move || {
+                (AdminSocketActor, (ctx.clone(), control.clone()))
+            }),
+            Actor::Journal => near.journal.starts(move || (JournalActor, ctx.clone())),
+            Actor::Coordination
+            | Actor::Search
+            | Actor::Postgres
+            | Actor::Network
+            | Actor::Health
+            | Actor::Api => nothing(actor),
+        }
+    }
+
+    fn health(&self, service: ServiceName) -> ChildRef<super::health::health::HealthMessage> {
+        let known = self.ctx.neighbours.health.get(&service).cloned();
+        known.unwrap_or_else(|| ChildRef::new(format!("health({service})")))
+    }
+}
+
+/// A supervisor declared as a worker is a mistake in `tree.rs`; it fails at the first start, so no test can miss it.
+fn nothing(actor: Actor) -> StartChild<Actor> {
+    StartChild::new(move |_context| async move {
+        Err(supervisors::StartError::Failed(supervisors::ExitReason::Failed(format!("{actor} is a supervisor"))))
+    })
+}
