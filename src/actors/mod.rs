@@ -6,10 +6,9 @@ pub mod health;
 pub mod network;
 pub mod postgres;
 pub mod search;
+pub mod start;
 #[cfg(test)]
 pub(crate) mod testing;
-pub(crate) mod test_node;
-pub mod start;
 
 use leaderl_decision::model::ServiceName;
 use std::collections::BTreeMap;

@@ -27,7 +27,7 @@ pub fn daemon(settings: Settings) -> Result<(), CliError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    Err(CliError::new("the daemon is not part of this build"))
+    crate::daemon::run(settings).map_err(|error| CliError::from_chain(&error))
 }
 
 /// Runs the guardian.
