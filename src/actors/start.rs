@@ -69,16 +69,11 @@ impl Start {
                 reference.starts(move || (HealthActor, HealthArguments { context: ctx.clone(), service }))
             }
             Actor::StatusHttp => near.status_http.starts(move || (StatusHttpActor, ctx.clone())),
-            Actor::AdminSocket => near.admin_socket.starts(move || {
-                (AdminSocketActor, (ctx.clone(), control.clone()))
-            }),
+            Actor::AdminSocket => near.admin_socket.starts(move || (AdminSocketActor, (ctx.clone(), control.clone()))),
             Actor::Journal => near.journal.starts(move || (JournalActor, ctx.clone())),
-            Actor::Coordination
-            | Actor::Search
-            | Actor::Postgres
-            | Actor::Network
-            | Actor::Health
-            | Actor::Api => nothing(actor),
+            Actor::Coordination | Actor::Search | Actor::Postgres | Actor::Network | Actor::Health | Actor::Api => {
+                nothing(actor)
+            }
         }
     }
 

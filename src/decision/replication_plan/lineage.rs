@@ -35,3 +35,21 @@ pub fn relate(timeline: Timeline, lsn: Lsn, lineage: &[HistoryRecord]) -> Relati
     }
     Relation::Diverged
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::lineage;
+    use super::*;
+
+    #[test]
+    fn a_position_is_diverged_when_its_path_left_the_lineage_behind_it() {
+        let lineage = lineage();
+        assert_eq!(relate(Timeline(3), Lsn(5000), &lineage), Relation::Prefix);
+        assert_eq!(relate(Timeline(2), Lsn(900), &lineage), Relation::Prefix);
+        assert_eq!(relate(Timeline(2), Lsn(901), &lineage), Relation::Diverged);
+        assert_eq!(relate(Timeline(1), Lsn(100), &lineage), Relation::Prefix);
+        assert_eq!(relate(Timeline(1), Lsn(101), &lineage), Relation::Diverged);
+        assert_eq!(relate(Timeline(9), Lsn(1), &lineage), Relation::Diverged);
+        assert_eq!(relate(Timeline(1), Lsn(1), &[]), Relation::Diverged);
+    }
+}
