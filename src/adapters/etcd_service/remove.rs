@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(2);
+/// How long etcd may refuse or not answer the removal of a member.
+const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Why a node was not removed.
@@ -69,20 +71,30 @@ pub async fn remove_member_everywhere(
     }
     // etcd first: as long as the records are there, the node is found again by its name.
     for id in &target.members {
-        match store.remove_member(*id, LIMIT).await {
-            Ok(()) => {}
-            Err(error) => {
-                let still = store.members(LIMIT).await?.iter().any(|member| member.id == *id);
-                if still {
-                    return Err(error.into());
-                }
-            }
-        }
+        leave_etcd(store, *id).await?;
     }
     if let Some(guid) = &target.guid {
         forget(store, keys, guid, &view, &target.name).await?;
     }
     Ok(target.name)
+}
+
+/// Removes an etcd member; asking twice does no harm. etcd refuses with "unhealthy cluster" while the remaining members have
+/// been connected for less than some seconds, so one refusal is not the end.
+async fn leave_etcd(store: &dyn CoordinationStore, id: u64) -> Result<(), StoreError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let Err(error) = store.remove_member(id, LIMIT).await else { return Ok(()) };
+        if let Ok(members) = store.members(LIMIT).await
+            && !members.iter().any(|member| member.id == id)
+        {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(error);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn find(view: &ClusterView, members: &[StoreMember], who: &str) -> Option<Target> {
