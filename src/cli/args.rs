@@ -147,7 +147,7 @@ pub struct Manner {
 #[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
     /// Seconds to wait for the search engine.
-    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    #[arg(long, default_value = "120", value_parser = seconds, value_name = "SECONDS")]
     pub elasticsearch_wait_time: u64,
     /// Seconds to wait for etcd.
     #[arg(long, default_value = "30", value_parser = seconds, value_name = "SECONDS")]

@@ -102,7 +102,7 @@ impl ServiceControl for Runit {
         let mut changed = write_if_different(&log_dir.join("config"), SVLOGD_CONFIG, 0o644)?;
         changed |= write_if_different(&dir.join("log/run"), &log_script(service), 0o755)?;
         changed |= set_down(&dir, !service.at_boot)?;
-        changed |= write_if_different(&dir.join("run"), &run_script(service), 0o755)?;
+        changed |= write_if_different(&dir.join("run"), &run_script(service), 0o700)?;
         // The link last: `runsvdir` must never see half a service.
         match symlink(&dir, self.link(&service.name)) {
             Ok(()) => Ok(true),
