@@ -34,6 +34,7 @@ test: test-fast
 
 ## make test-all           as `make test`, with every row
 test-all: test-fast
+	cargo test --quiet -p leaderl --test etcd -- --ignored --test-threads=1
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows all --selftest
 

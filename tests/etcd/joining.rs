@@ -62,6 +62,7 @@ async fn a_cluster_is_seeded_once() {
     assert!(matches!(value, LeaderValue::Vacancy(vacancy) if vacancy.left_by == Some(NodeId("1".repeat(32)))));
 }
 
+#[ignore = "needs the machine for itself: `make test-all` runs it alone; the container rows cover the same faults"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_joins_at_the_same_moment_both_succeed_and_a_dead_member_can_be_removed() {
     let Some(mut members) = Members::start(1, &[]).await else { return };

@@ -133,6 +133,7 @@ async fn scenario(members: &mut Members, name: &str, local: usize, victim: usize
     assert!(hurt.oldest_t0 < D / 2, "{name}: the step-down budget of D/2 was exceeded");
 }
 
+#[ignore = "needs the machine for itself: `make test-all` runs it alone; the container rows cover the same faults"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renewals_go_on_while_members_die_and_freeze() {
     let Some(mut members) = Members::start(3, &[]).await else { return };

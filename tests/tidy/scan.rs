@@ -206,7 +206,9 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
-        !(word.starts_with(part) && before.is_some_and(part)) && !(word.ends_with(part) && after.is_some_and(part))
+        let goes_on_before = word.starts_with(part) && before.is_some_and(part);
+        let goes_on_after = word.ends_with(part) && after.is_some_and(part);
+        !goes_on_before && !goes_on_after
     })
 }
 
