@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// A node that does not answer in this time counts as silent: a dead one must not hold up what is seen of the others.
+const ANSWER: Duration = Duration::from_millis(900);
 
 /// One node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,14 +125,13 @@ impl Cluster {
     pub async fn truth(&self, password: &str) -> Outcome<Truth> {
         let asked = Self::names().into_iter().enumerate().map(|(index, name)| async move {
             let address = self.plan.address(index);
-            let poll = timeout(Duration::from_secs(2), ask_leader(SocketAddr::new(address, 7331)));
-            let postgres = async {
+            let poll = timeout(ANSWER, ask_leader(SocketAddr::new(address, 7331)));
+            let postgres = timeout(ANSWER, async {
                 let session = connect(address, 5432, "chef_pgsql", password).await.ok()?;
-                let text = timeout(Duration::from_secs(2), ask(&session, QUESTION)).await.ok()?.ok()?;
-                parse(&text)
-            };
+                parse(&ask(&session, QUESTION).await.ok()?)
+            });
             let (poll, postgres) = futures::future::join(poll, postgres).await;
-            NodeTruth { name, leader_status: poll.ok().flatten(), postgres }
+            NodeTruth { name, leader_status: poll.ok().flatten(), postgres: postgres.ok().flatten() }
         });
         Ok(Truth(futures::future::join_all(asked).await))
     }

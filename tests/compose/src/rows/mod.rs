@@ -9,6 +9,7 @@ mod processes;
 mod replication;
 pub mod runner;
 mod search;
+mod starvation;
 
 use crate::{Outcome, fail};
 use case::Case;
@@ -142,7 +143,7 @@ pub static ROWS: &[Row] = &[
         "both followers' receivers stopped: degraded in etcd before the first row",
         replication::degrade,
     )
-    .within(6),
+    .within(10),
     row("two-killed", "two nodes killed: fenced, no promotion, status says why; one back: a leader", nodes::two_killed)
         .core()
         .changes(1, 2),

@@ -3,6 +3,7 @@
 use super::D;
 use super::case::{Case, TAKEOVER, first, leads_or_writes, nobody_leads};
 use crate::checker::clock::boot_ns;
+use crate::checker::record::Answer;
 use crate::cluster::Cluster;
 use crate::{Outcome, fail};
 use futures::FutureExt;
@@ -49,12 +50,11 @@ pub(super) fn two_killed(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         let survivor = case.leader.clone();
         let followers = case.followers();
         case.fault().await?;
-        for node in &followers {
-            case.cluster.kill(node).await?;
-        }
-        let fenced = case.cluster.wait_until("the survivor fenced", D, nobody_leads).await;
-        case.note(format!("fenced after {} ms", case.since_fault_ms(boot_ns())));
-        fenced?;
+        kill_all(case, &followers).await?;
+        case.cluster.wait_until("the survivor fenced", D, nobody_leads).await?;
+        let last =
+            case.traffic.attempts()?.iter().filter(|a| a.answer == Answer::Acknowledged).map(|a| a.answered_ns).max();
+        case.note(format!("last row acknowledged {} ms after", case.since_fault_ms(last.unwrap_or(0))));
         case.holds_for("no majority, yet", 2 * D, nobody_leads).await?;
         let status = case.status(&survivor).await?;
         if !["quorum", "majority", "etcd has not been heard"].iter().any(|word| status.to_lowercase().contains(word)) {
@@ -69,14 +69,16 @@ pub(super) fn two_killed(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
     .boxed()
 }
 
+/// Kills nodes at the same time.
+async fn kill_all(case: &Case, nodes: &[String]) -> Outcome<()> {
+    let kills = nodes.iter().map(|node| case.cluster.kill(node));
+    futures::future::join_all(kills).await.into_iter().collect::<Outcome<Vec<()>>>().map(drop)
+}
+
 /// All nodes die at once and start in the given order, the next as soon as the last has started.
 async fn all_killed(case: &mut Case, order: Vec<String>) -> Outcome<()> {
     case.fault().await?;
-    let kills = Cluster::names().map(|node| {
-        let cluster = case.cluster.clone();
-        async move { cluster.kill(&node).await }
-    });
-    futures::future::join_all(kills).await.into_iter().collect::<Outcome<Vec<()>>>()?;
+    kill_all(case, &Cluster::names()).await?;
     for node in &order {
         case.cluster.start(node).await?;
     }

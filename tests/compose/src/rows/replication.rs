@@ -14,8 +14,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-/// `degrade_after` is 2 s; then the record, then PostgreSQL.
-const DEGRADED: Duration = Duration::from_secs(8);
+/// A frozen receiver counts as gone after 5 s (`wal_sender_timeout`), `degrade_after` is 2 s more; then the record, then
+/// PostgreSQL.
+const DEGRADED: Duration = Duration::from_secs(10);
 
 /// Stops the receivers of both followers; their pids.
 async fn stop_receivers(case: &Case) -> Outcome<Vec<i32>> {
