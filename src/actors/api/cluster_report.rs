@@ -4,7 +4,7 @@
 use super::facts::Facts;
 use crate::board::{ElectionView, SearchView};
 use leaderl_decision::cluster::{ClusterView, Seen};
-use leaderl_decision::model::{NodeId, Timestamp};
+use leaderl_decision::model::{NodeId, ReplicationMode, Timestamp};
 use leaderl_decision::postgres_report::{PostgresReport, PostgresState};
 use leaderl_decision::records::{AgedReason, LeaderValue, NodeStatus};
 use serde::{Deserialize, Serialize};
@@ -314,7 +314,9 @@ fn summary(view: &ClusterView, fresh: Freshness, source: &str) -> ClusterSummary
         failover: view.cluster_failover_on(),
         voters: voters.map(|record| record.voters.iter().map(|node| view.name_of(node)).collect()).unwrap_or_default(),
         quorum: voters.map_or(0, |record| record.quorum),
-        degraded: voters.is_some_and(|record| record.voters.is_empty()) && view.members.len() > 1,
+        // In `async` nobody is meant to confirm: that is no degradation.
+        degraded: voters.is_some_and(|record| record.voters.is_empty() && record.mode != ReplicationMode::Async)
+            && view.members.len() > 1,
         source: source.to_owned(),
         age_secs: fresh.now.since(view.heard_at).as_secs(),
         notes: view.unreadable.values().map(|reason| reason.text.clone()).collect(),
