@@ -279,6 +279,9 @@ pub trait Guardian: Send + Sync {
     async fn cancel_tool(&self, limit: Duration) -> Result<(), GuardianError>;
     /// Adds the addresses and keeps their kernel lifetime fresh while armed for `epoch`.
     async fn assign_vips(&self, epoch: Epoch, vips: Vec<VipAddress>, limit: Duration) -> Result<(), GuardianError>;
+    /// Kills heart itself because it does not answer. PostgreSQL dies with it (its parent-death signal); the service manager
+    /// starts a new heart, which sweeps what is left.
+    async fn kill(&self) -> Result<(), GuardianError>;
     /// Removes the addresses and stops refreshing.
     async fn release_vips(&self, limit: Duration) -> Result<(), GuardianError>;
 }

@@ -192,6 +192,10 @@ impl Guardian for TestNode {
         self.heart.send_modify(|state| state.get_or_insert_default().vips = vips);
         Ok(())
     }
+    async fn kill(&self) -> Result<(), GuardianError> {
+        self.note("kill");
+        Ok(())
+    }
     async fn release_vips(&self, _limit: Duration) -> Result<(), GuardianError> {
         self.has_heart()?;
         self.note("release");

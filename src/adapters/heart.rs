@@ -140,6 +140,19 @@ impl Guardian for HeartLink {
         self.ask(HeartOrder::AssignVips { epoch, vips }, limit).await
     }
 
+    async fn kill(&self) -> Answer {
+        let pid = self.state.borrow().as_ref().map(|state| state.pid);
+        let pid = pid.ok_or_else(|| silent("not attached, so its process is not known"))?;
+        // A pid can be reused: only a process that still is heart may be killed.
+        let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if !command_line.split(|byte| *byte == 0).any(|word| word == b"heart") {
+            return Err(silent("its process is gone already"));
+        }
+        let target = i32::try_from(pid).map_err(|_| silent("its pid is out of range"))?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(target), nix::sys::signal::Signal::SIGKILL)
+            .map_err(|errno| silent(&format!("it could not be killed: {errno}")))
+    }
+
     async fn release_vips(&self, limit: Duration) -> Answer {
         self.ask(HeartOrder::ReleaseVips, limit).await
     }

@@ -12,7 +12,7 @@ use crate::actors::postgres::pg_replication::PgReplicationMessage;
 use crate::context::NodeContext;
 use crate::ports::ArmedLease;
 use leaderl_decision::election::{Command, Event, Hold};
-use leaderl_decision::model::{Epoch, Timestamp};
+use leaderl_decision::model::{Epoch, Nonce, Timestamp};
 use leaderl_decision::records::{LeaderValue, RequestState};
 use ractor::ActorRef;
 use std::collections::BTreeMap;
@@ -69,6 +69,8 @@ impl Effects {
             | Command::Disarm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::StopRenewing { .. }
+            | Command::KillHeart
             | Command::UpdateRequest { .. } => self.in_a_task(command, now),
             Command::Renew { .. }
             | Command::OrderPostgres(_)
@@ -123,6 +125,8 @@ impl Effects {
             | Command::Checkpoint
             | Command::ReleaseVip
             | Command::SendVacancy { .. }
+            | Command::StopRenewing { .. }
+            | Command::KillHeart
             | Command::Disarm { .. }
             | Command::UpdateRequest { .. }
             | Command::Record { .. } => Ok(()),
@@ -172,6 +176,8 @@ impl Effects {
             | Command::Disarm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::StopRenewing { .. }
+            | Command::KillHeart
             | Command::UpdateRequest { .. }
             | Command::Renew { .. }
             | Command::OrderPostgres(_)
@@ -211,6 +217,13 @@ impl Effects {
                     }
                 }
             }),
+            Command::StopRenewing { ref nonce } => {
+                let nonce = nonce.clone();
+                if self.is_due(&command, now, REPEAT) {
+                    self.stop_renewing(nonce);
+                }
+            }
+            Command::KillHeart => self.kill_heart(),
             Command::UpdateRequest { ref id, state, ref detail } => {
                 let (id, detail) = (id.clone(), detail.clone());
                 if self.is_due(&command, now, Duration::from_secs(1)) {
@@ -230,6 +243,27 @@ impl Effects {
             | Command::RestVoters
             | Command::Record { .. } => {}
         }
+    }
+
+    fn stop_renewing(&mut self, nonce: Nonce) {
+        let ctx = self.ctx.clone();
+        self.spawn("stop-renewing", async move {
+            let asked = |reply| EtcdSessionMessage::StopRenewing { nonce, reply };
+            if let Err(why) = ctx.neighbours.etcd_session.call(asked, REPEAT).await {
+                tracing::debug!(%why, "the session does not say that it stopped renewing");
+            }
+            None
+        });
+    }
+
+    fn kill_heart(&mut self) {
+        let ctx = self.ctx.clone();
+        self.spawn("kill-heart", async move {
+            if let Err(why) = ctx.guardian.kill().await {
+                tracing::error!(%why, "the silent heart could not be killed; D runs");
+            }
+            None
+        });
     }
 
     fn arm(&mut self, hold: Hold) {

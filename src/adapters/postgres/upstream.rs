@@ -34,7 +34,8 @@ pub(super) fn render_upstream(upstream: &Upstream, layout: &Layout, identity: &I
             let passfile = layout.conf_file("pgpass");
             let conninfo = format!(
                 "host={} port={} user={} passfile={} application_name={} connect_timeout=5 keepalives=1 \
-                 keepalives_idle=2 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=10000",
+                 keepalives_idle=2 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=10000 \
+                 options=-cwal_sender_timeout=2500",
                 source.address,
                 source.port,
                 identity.user,

@@ -72,7 +72,7 @@ fn emergency(hold: &Hold, event: &Event, facts: &Facts<'_>) -> Option<Reason> {
         Event::HoldLost { nonce } if *nonce == hold.nonce => {
             return Some(Reason::new("hold-lost", "the leader key is not ours any more"));
         }
-        Event::HeartSilent => return Some(Reason::new("heart-silent", "heart does not acknowledge renewals")),
+        Event::HeartSilent => return Some(Reason::new(step_down::HEART_SILENT, "heart does not acknowledge renewals")),
         Event::Look
         | Event::HoldLost { .. }
         | Event::LeaderRead(_)

@@ -188,6 +188,13 @@ pub enum Command {
         /// What is put.
         vacancy: Vacancy,
     },
+    /// Send no further renewal: an emergency must not keep the seat while something cannot be ended.
+    StopRenewing {
+        /// The hold's nonce.
+        nonce: Nonce,
+    },
+    /// heart does not answer: kill it, and PostgreSQL dies with it; its service starts a new one, which sweeps the rest.
+    KillHeart,
     /// Disarm heart, PostgreSQL and VIP being gone.
     Disarm {
         /// The epoch that ended.

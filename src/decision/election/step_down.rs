@@ -14,6 +14,9 @@ const CHECKPOINT_LIMIT: Duration = Duration::from_secs(10);
 /// A vacancy whose sending nobody answered for so long is over all the same (rule R11).
 const VACATE_LIMIT: Duration = Duration::from_secs(5);
 
+/// The cause of a step-down because heart does not acknowledge renewals.
+pub(super) const HEART_SILENT: &str = "heart-silent";
+
 /// How much order there is time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
@@ -48,6 +51,9 @@ pub(super) fn begin(
     if let Some(id) = &request {
         let detail = "the leader steps down".to_owned();
         commands.push(Command::UpdateRequest { id: id.clone(), state: RequestState::Working, detail });
+    }
+    if cause.code == HEART_SILENT {
+        commands.push(Command::KillHeart);
     }
     let serving = held.stage == Stage::Serving && matches!(facts.postgres.state, PostgresState::Primary(_));
     let phase = if manner == Manner::Orderly && serving {
@@ -114,6 +120,7 @@ fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) 
         commands.push(Command::Renew { hold: down.hold.clone() });
     } else {
         commands.push(Command::ReleaseVip);
+        commands.push(Command::StopRenewing { nonce: down.hold.nonce.clone() });
     }
     if !postgres_gone(facts) {
         return (State::SteppingDown(down), commands);

@@ -169,6 +169,18 @@ fn a_fence_or_a_silent_or_dead_heart_ends_the_hold_at_once() {
     }
 }
 
+/// A frozen heart ends nothing by itself, and a daemon that kept renewing would hold the seat without serving anybody.
+#[test]
+fn a_silent_heart_is_killed_and_the_seat_is_not_renewed_any_more() {
+    let (world, state) = serving();
+    let (state, commands) = step(state, &Event::HeartSilent, &world.facts());
+    let stop = Command::StopRenewing { nonce: Nonce("n2-won".into()) };
+    assert!(commands.contains(&Command::KillHeart) && commands.contains(&stop), "{commands:?}");
+    let (_, commands) = world.look(state);
+    assert!(!commands.contains(&Command::KillHeart), "once");
+    assert!(!commands.iter().any(|c| matches!(c, Command::Renew { .. })));
+}
+
 #[test]
 fn postgres_is_told_to_lead_only_once_heart_is_armed_for_this_very_hold() {
     let (mut world, hold) = World::leading();

@@ -46,6 +46,8 @@ fn short(command: &Command) -> Option<String> {
         },
         Command::Disarm { epoch } => format!("disarm({epoch})"),
         Command::UpdateRequest { state, .. } => format!("request: {state:?}").to_lowercase(),
+        Command::StopRenewing { .. } => "stop-renewing".into(),
+        Command::KillHeart => "kill-heart".into(),
         Command::Renew { .. } | Command::RestVoters | Command::Record { .. } => return None,
     })
 }
