@@ -96,8 +96,10 @@ fn static_settings(config: &EngineConfig) -> String {
         Engine::Elasticsearch6 => {
             setting(&mut out, "discovery.zen.hosts_provider", "file");
             setting(&mut out, "discovery.zen.no_master_block", "write");
-            // A closed connection is noticed at once; this is for the frozen peer.
-            setting(&mut out, "discovery.zen.fd.ping_timeout", "10s");
+            // A closed connection is noticed at once; these are for the peer that vanished without closing any. Default: 90 s.
+            setting(&mut out, "discovery.zen.fd.ping_timeout", "3s");
+            setting(&mut out, "discovery.zen.publish_timeout", "5s");
+            setting(&mut out, "discovery.zen.commit_timeout", "5s");
         }
         Engine::Elasticsearch7 => {
             setting(&mut out, "discovery.seed_providers", "file");
