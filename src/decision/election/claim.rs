@@ -116,6 +116,7 @@ pub(super) fn begin(
         });
     }
     commands.push(record("claiming", epoch, claim_story(view, position, judged)));
+    commands.extend(possible_loss(view, facts, position, proven).map(|text| record("possible-loss", epoch, text)));
     commands.push(Command::Claim(Box::new(txn)));
     let hold = hold(facts, epoch, nonce.clone(), nonce, 1, revision);
     (State::Claiming(Claiming { hold, adopts: false, since: facts.now }), commands)
@@ -142,6 +143,28 @@ fn history(view: &ClusterView, facts: &Facts<'_>, epoch: Epoch, position: Positi
         fork_lsn: position.lsn,
         node: facts.me.clone(),
     }
+}
+
+/// A takeover that no proof covers (`async`, or forced) says what may be missing: what the last leader had published beyond
+/// this copy, and whatever it acknowledged after that.
+fn possible_loss(view: &ClusterView, facts: &Facts<'_>, position: Position, proven: bool) -> Option<String> {
+    if proven {
+        return None;
+    }
+    let last = last_leader(view).filter(|last| last != facts.me)?;
+    let name = view.name_of(&last);
+    let published = view.nodes.get(&last).and_then(|seen| Some((seen.record.position?, seen.at)));
+    Some(match published {
+        Some((theirs, at)) => format!(
+            "acknowledged commits may be lost: {name} last published {} and this copy ends at {} ({} bytes less), and what \
+             {name} acknowledged in the {} ms before it fell silent is not counted",
+            theirs.lsn,
+            position.lsn,
+            theirs.lsn.ahead_of(position.lsn).0,
+            view.leader.as_ref().map_or(0, |leader| leader.at.since(at).as_millis()),
+        ),
+        None => format!("acknowledged commits may be lost: {name} has published no position to compare with"),
+    })
 }
 
 fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) -> String {
