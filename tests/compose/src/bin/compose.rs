@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use leaderl_compose::Outcome;
 use leaderl_compose::cluster::bring_up::test_cluster;
+use leaderl_compose::cluster::lock::lock;
 use leaderl_compose::{bench, demo, rows, selftest};
 use std::process::ExitCode;
 
@@ -67,6 +68,13 @@ async fn main() -> ExitCode {
 }
 
 async fn carry_out(verb: Verb) -> Outcome<bool> {
+    // Until the process ends.
+    let _lock = match &verb {
+        Verb::Up { .. } | Verb::Down | Verb::Run { .. } | Verb::Bench { .. } => Some(lock("test")?),
+        Verb::Demo | Verb::DemoDown => Some(lock("demo")?),
+        Verb::Selftest => Some(lock("selftest")?),
+        Verb::Rows => None,
+    };
     match verb {
         Verb::Up { search, bare } => {
             let cluster = test_cluster(search);

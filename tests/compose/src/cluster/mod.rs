@@ -3,6 +3,7 @@
 pub mod bring_up;
 pub mod command;
 pub mod links;
+pub mod lock;
 pub mod plan;
 pub mod processes;
 pub mod traffic;

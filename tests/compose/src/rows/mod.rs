@@ -105,7 +105,7 @@ impl Row {
 
 /// All rows, in the order they run.
 pub static ROWS: &[Row] = &[
-    row("bad-input", "orders that must be refused and change nothing", operator::bad_input).core().unnoticed(),
+    row("bad-input", "orders that must be refused and change nothing", operator::bad_input).core().within(1),
     row("promote", "planned promotion of a follower", operator::promote).core().within(3).changes(1, 1),
     row("demote", "the leader steps down on demand", operator::demote).core().within(3).changes(1, 1),
     row("daemon-restarted", "daemon killed on the leader, started again at once", processes::daemon_restarted)
