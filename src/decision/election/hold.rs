@@ -127,7 +127,7 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
         | PostgresState::Primary(_)
         | PostgresState::Stopping => {}
     }
-    if let Some(reason) = facts.postgres.problems.iter().find(|reason| reason.code == "promotion-failed") {
+    if let Some(reason) = facts.postgres.problems.iter().find(|reason| reason.code == "wrong-timeline") {
         return Some((reason.clone(), Manner::Quick));
     }
     if hold.stage == Stage::Promoting {

@@ -91,12 +91,16 @@ pub(super) fn step(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> 
     if down.planned && (lost || late || facts.heart.is_none()) {
         down.planned = false;
     }
-    match down.phase {
+    // heart may freeze during an orderly stop as well: then nothing but its death ends PostgreSQL.
+    let kill_heart = *event == Event::HeartSilent && down.phase != DownPhase::Vacating;
+    let (state, mut commands) = match down.phase {
         DownPhase::Checkpointing => checkpointing(down, event, facts),
         DownPhase::Stopping => stopping(down, facts),
         DownPhase::Releasing => releasing(down, event, facts),
         DownPhase::Vacating => vacating(down, event, facts),
-    }
+    };
+    commands.extend(kill_heart.then_some(Command::KillHeart));
+    (state, commands)
 }
 
 fn checkpointing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {

@@ -182,6 +182,23 @@ fn a_silent_heart_is_killed_and_the_seat_is_not_renewed_any_more() {
 }
 
 #[test]
+fn a_heart_that_falls_silent_during_an_orderly_stop_is_killed_too() {
+    let (world, state) = serving();
+    let (state, _) = step(state, &Event::StopForGood, &world.facts());
+    let (state, commands) = step(state, &Event::HeartSilent, &world.facts());
+    assert!(matches!(&state, State::SteppingDown(down) if !down.planned));
+    assert!(commands.contains(&Command::KillHeart), "{commands:?}");
+}
+
+#[test]
+fn a_promotion_onto_the_wrong_timeline_is_resigned() {
+    let (mut world, hold) = World::leading();
+    world.primary().writable = false;
+    world.postgres.problems = vec![Reason::new("wrong-timeline", "promotion made timeline 4 where 3 is recorded")];
+    assert!(matches!(world.look(State::Holding(hold)).0, State::SteppingDown(_)));
+}
+
+#[test]
 fn postgres_is_told_to_lead_only_once_heart_is_armed_for_this_very_hold() {
     let (mut world, hold) = World::leading();
     world.heart.as_mut().unwrap().armed = None;
