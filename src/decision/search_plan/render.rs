@@ -85,6 +85,9 @@ fn static_settings(config: &EngineConfig) -> String {
     // Only HTTP answers on loopback and on the VIP: the engine's nodes know each other by their publish addresses.
     setting(&mut out, "transport.host", &text(&config.address.to_string()));
     setting(&mut out, "transport.port", &config.transport_port.to_string());
+    // A new master applies its first state with the vanished one still in it, and does nothing else until connecting there
+    // has failed: 45 s without a write were seen at the default of 30 s.
+    setting(&mut out, "transport.connect_timeout", "3s");
     setting(&mut out, "http.port", &config.http_port.to_string());
     setting(&mut out, "http.publish_host", &text(&config.address.to_string()));
     let hosts: Vec<String> = http_hosts(config).iter().map(|host| text(host)).collect();
@@ -104,10 +107,12 @@ fn static_settings(config: &EngineConfig) -> String {
         Engine::Elasticsearch7 => {
             setting(&mut out, "discovery.seed_providers", "file");
             setting(&mut out, "cluster.no_master_block", "write");
+            fault_detection(&mut out);
         }
         Engine::Opensearch2 => {
             setting(&mut out, "discovery.seed_providers", "file");
             setting(&mut out, "cluster.no_cluster_manager_block", "write");
+            fault_detection(&mut out);
         }
     }
     if config.engine != Engine::Opensearch2 {
@@ -117,6 +122,13 @@ fn static_settings(config: &EngineConfig) -> String {
         }
     }
     out
+}
+
+/// The same for a voting configuration: three checks of 3 s, not of 10 s, until a silent peer is given up.
+fn fault_detection(out: &mut String) {
+    for check in ["leader", "follower"] {
+        setting(out, &format!("cluster.fault_detection.{check}_check.timeout"), "3s");
+    }
 }
 
 fn start_settings(out: &mut String, config: &EngineConfig) {

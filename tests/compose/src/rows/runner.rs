@@ -1,7 +1,7 @@
 //! Runs rows one after another on as few clusters as possible, and gives each a verdict.
 
 use super::case::Case;
-use super::starvation::Gauge;
+use super::starvation::{Gauge, STALLED, STALLED_UNNOTICED};
 use super::{Gap, Kind, Row};
 use crate::cluster::Cluster;
 use crate::cluster::bring_up::logs_of;
@@ -70,11 +70,15 @@ pub async fn run(rows: &[&'static Row], keep: bool, before: Vec<Verdict>) -> Out
 /// Runs a row again when it failed while the machine itself stood still: a void round is neither passed nor failed. The
 /// last try counts as it comes, so that a machine that always stands still passes nothing.
 async fn fairly(row: &'static Row, cluster: &Cluster, run: &mut i32) -> (Verdict, bool) {
+    let limit = match row.gap {
+        Gap::Unnoticed => STALLED_UNNOTICED,
+        Gap::Within(_) | Gap::Any => STALLED,
+    };
     for _ in 1..TRIES {
         *run += 1;
         let gauge = Gauge::start(&cluster.plan.logs);
         let (verdict, reusable) = one(row, cluster, *run).await;
-        match gauge.stalled_ms() {
+        match gauge.stalled_ms(limit) {
             Some(ms) if !verdict.faults.is_empty() && reusable => {
                 println!("void   {}: the machine stood still for {ms} ms; again", row.name)
             }

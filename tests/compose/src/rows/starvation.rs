@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 const PACE: Duration = Duration::from_millis(50);
 /// The catalogue's limit: half the health interval (1 s in these clusters), without a cause that the row injected.
-const STALLED: Duration = Duration::from_millis(500);
+pub(super) const STALLED: Duration = Duration::from_millis(500);
+/// The same where a silence of 250 ms is a failure: the stall of one write alone must leave room for the rest of its way.
+pub(super) const STALLED_UNNOTICED: Duration = Duration::from_millis(100);
 
 /// A thread that writes and syncs a few bytes every 50 ms beside the row, and remembers the longest it took.
 pub(super) struct Gauge {
@@ -40,10 +42,10 @@ impl Gauge {
         gauge
     }
 
-    /// The longest stall so far, when it was long enough to make the row void.
-    pub(super) fn stalled_ms(&self) -> Option<u64> {
+    /// The longest stall so far, ms, when it was longer than `limit`.
+    pub(super) fn stalled_ms(&self, limit: Duration) -> Option<u64> {
         let longest = self.longest_ms.load(Ordering::Acquire);
-        (u128::from(longest) > STALLED.as_millis()).then_some(longest)
+        (u128::from(longest) > limit.as_millis()).then_some(longest)
     }
 }
 
