@@ -88,6 +88,12 @@ impl Plan {
         IpAddr::V4(Ipv4Addr::new(a, b, c, last))
     }
 
+    /// The type that the frontends' documents have; OpenSearch 2 knows none.
+    #[must_use]
+    pub fn document_type(&self) -> Option<&'static str> {
+        (self.engine() != "opensearch2").then_some("object")
+    }
+
     fn engine(&self) -> &'static str {
         match self.image.split(['.', '-']).next() {
             Some("7") => "elasticsearch7",

@@ -1,7 +1,7 @@
 //! The row checker at work beside a row: writers and watcher in the frontend container.
 
 use super::{Cluster, SHORT};
-use crate::checker::writer::{CREATE_TABLE, Route, WriteOrder};
+use crate::checker::writer::{CREATE_TABLE, DocumentOrder, Route, WriteOrder};
 use crate::checker::{analysis, observations, read_back, record, report::Report};
 use crate::{Failure, Outcome, While, fail};
 use std::path::PathBuf;
@@ -222,7 +222,10 @@ fn write_order(cluster: &Cluster, run: i32, name: &str, password: &str, document
         routes,
         user: "chef_pgsql".into(),
         password: password.into(),
-        search: documents.then(|| format!("http://{}:9200", cluster.plan.vip())),
+        search: documents.then(|| DocumentOrder {
+            url: format!("http://{}:9200", cluster.plan.vip()),
+            document_type: cluster.plan.document_type().map(str::to_owned),
+        }),
     };
     serde_json::to_string(&order).during(|| "the order".into())
 }

@@ -1,5 +1,6 @@
 //! Documents through the VIP, as a frontend indexes its objects.
 
+use super::DocumentOrder;
 use super::client::Phase;
 use crate::checker::clock::boot_ns;
 use serde_json::json;
@@ -13,7 +14,7 @@ const PACE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Indexes numbered documents until the end; a line `A <number> <sent> <answered>` or `U ...` for each.
-pub(super) async fn index(search: String, run: i32, log: PathBuf, phases: watch::Receiver<Phase>) {
+pub(super) async fn index(search: DocumentOrder, run: i32, log: PathBuf, phases: watch::Receiver<Phase>) {
     let Ok(client) = reqwest::Client::builder().connect_timeout(Duration::from_millis(300)).timeout(LIMIT).build()
     else {
         eprintln!("checker: no HTTP client");
@@ -32,13 +33,17 @@ pub(super) async fn index(search: String, run: i32, log: PathBuf, phases: watch:
         let sent = boot_ns();
         // `_bulk`, as the frontends do; `X_CHEF_id_CHEF_X` is their field for the identity.
         let id = format!("{run}-{number}");
+        let mut target = json!({"_index": "chef", "_id": id});
+        if let Some(kind) = &search.document_type {
+            target["_type"] = json!(kind);
+        }
         let body = format!(
             "{}\n{}\n",
-            json!({"index": {"_index": "chef", "_type": "object", "_id": id}}),
+            json!({"index": target}),
             json!({"X_CHEF_id_CHEF_X": id, "content": format!("run__={run}")})
         );
         let answer = client
-            .post(format!("{search}/_bulk"))
+            .post(format!("{}/_bulk", search.url))
             .header("Content-Type", "application/x-ndjson")
             .body(body)
             .send()

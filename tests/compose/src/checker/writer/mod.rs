@@ -22,6 +22,15 @@ pub const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS row_checker (run int 
 /// Acknowledged rows after which the run counts as steady.
 const STEADY_ROWS: u64 = 100;
 
+/// The search engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DocumentOrder {
+    /// `http://address:port`.
+    pub url: String,
+    /// The documents' type, as the frontends give it to engines that know types.
+    pub document_type: Option<String>,
+}
+
 /// What to write, where to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WriteOrder {
@@ -35,8 +44,8 @@ pub struct WriteOrder {
     pub user: String,
     /// Its password.
     pub password: String,
-    /// `http://address:port` of the search engine, when documents are indexed too.
-    pub search: Option<String>,
+    /// Where documents are indexed too.
+    pub search: Option<DocumentOrder>,
 }
 
 /// One way to PostgreSQL.
