@@ -1,9 +1,30 @@
 //! Who may lead: identity, marks, switches, health and lag. Completeness is the election's own business.
 
 use crate::election::Facts;
-use crate::model::{Reason, ReplicationMode, ServiceName};
+use crate::model::{Reason, ReplicationMode, ServiceName, Timestamp};
 use crate::postgres_report::PostgresState;
 use crate::records::ClusterSettings;
+use std::time::Duration;
+
+/// How often this node lost its leadership by a fault lately (settings `election.anti_flap_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFaults<'a> {
+    /// When each of them ended, on this node's clock, since its daemon runs.
+    pub ended_at: &'a [Timestamp],
+    /// So many within `window` are too many.
+    pub most: u32,
+    /// How long one counts.
+    pub window: Duration,
+}
+
+impl OwnFaults<'_> {
+    /// Too many of late: this node gives its leadership away for nothing less than a fault of PostgreSQL or of the lease, and
+    /// lets others go first. It is never kept from leading: an unreliable writer is better than none.
+    pub fn too_many(self, now: Timestamp) -> bool {
+        let recent = self.ended_at.iter().filter(|at| now.since(**at) < self.window).count();
+        self.most > 0 && recent >= self.most as usize
+    }
+}
 
 /// Why this node may not lead, whatever the bids say. The texts are stable while the cause holds.
 pub fn ineligible(facts: &Facts<'_>) -> Vec<Reason> {

@@ -78,7 +78,8 @@ pub struct ElectionSettings {
     /// How long a slow promotion may keep the key. Default 5 min. Source: the original's fixed 5 minutes.
     #[serde(with = "humantime_serde")]
     pub promote_deadline: Duration,
-    /// Automatic failovers within `anti_flap_window` before holding. Default 3.
+    /// A node whose leadership ended by a fault so often within `anti_flap_window` keeps it through lesser faults and lets
+    /// others go first. Default 3.
     pub anti_flap_failovers: u32,
     /// Default 10 min.
     #[serde(with = "humantime_serde")]

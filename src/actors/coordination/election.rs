@@ -11,6 +11,7 @@ use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::election::{self, Event, Facts, HeartFacts, Stage, State, Timing};
+use leaderl_decision::failover_policy::OwnFaults;
 use leaderl_decision::model::{ByteLag, Nonce, Reason, Revision, ServiceName, Timestamp};
 use leaderl_decision::postgres_report::{PostgresReport, PostgresState};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -80,6 +81,7 @@ pub struct ElectionActorState {
     heart: Option<HeartFacts>,
     postgres: PostgresReport,
     tripped: BTreeMap<ServiceName, String>,
+    faults: Vec<Timestamp>,
     reasons: Vec<(Reason, Timestamp)>,
     effects: Effects,
     stopping: Option<RpcReplyPort<()>>,
@@ -114,6 +116,7 @@ impl Actor for ElectionActor {
             heart: None,
             postgres: PostgresReport::default(),
             tripped: BTreeMap::new(),
+            faults: Vec::new(),
             reasons: Vec::new(),
             stopping: None,
             stopped: false,
@@ -188,6 +191,16 @@ impl ElectionActorState {
         }
     }
 
+    fn note_fault(&mut self, after: &State, now: Timestamp) {
+        if let State::SteppingDown(down) = after
+            && down.by_fault()
+        {
+            let window = self.ctx.settings.election.anti_flap_window;
+            self.faults.retain(|at| now.since(*at) < window);
+            self.faults.push(now);
+        }
+    }
+
     /// Steps until nothing changes; then publishes.
     fn advance(&mut self, first: Event) {
         let mut event = first;
@@ -204,6 +217,7 @@ impl ElectionActorState {
             let in_state = now.since(self.since);
             if moved {
                 self.since = now;
+                self.note_fault(&after, now);
             }
             let changed = after != before;
             self.decided = after;
@@ -244,6 +258,11 @@ impl ElectionActorState {
             heart: self.heart.as_ref(),
             postgres: &self.postgres,
             tripped: &self.tripped,
+            faults: OwnFaults {
+                ended_at: &self.faults,
+                most: settings.election.anti_flap_failovers,
+                window: settings.election.anti_flap_window,
+            },
             fresh_nonce,
         }
     }

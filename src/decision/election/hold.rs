@@ -21,7 +21,7 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
         return step_down::begin(hold, cause, Manner::Emergency, None, facts);
     }
     if *event == Event::StopForGood {
-        let cause = Reason::new("stopped", "the daemon stops and hands over");
+        let cause = Reason::new(step_down::STOPPED, "the daemon stops and hands over");
         return step_down::begin(hold, cause, Manner::Orderly, None, facts);
     }
     let mut commands = vec![Command::Renew { hold: hold.clone() }];
@@ -141,9 +141,12 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
     handover_cause(facts)
 }
 
-/// Failures that move the leadership only when somebody else can take it.
+/// Failures that move the leadership only when somebody else can take it, and not back and forth.
 fn handover_cause(facts: &Facts<'_>) -> Option<(Reason, Manner)> {
     let view = facts.cluster?;
+    if facts.faults.too_many(facts.now) {
+        return None;
+    }
     let system = facts.tripped.get(&ServiceName::System).map(|detail| ("disk-failing", detail));
     if let Some((code, detail)) = system
         && requests::successor(view, facts).is_ok()

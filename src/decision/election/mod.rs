@@ -24,7 +24,7 @@ pub use role::{holder, role};
 pub use timing::Timing;
 
 use crate::cluster::ClusterView;
-use crate::failover_policy;
+use crate::failover_policy::{self, OwnFaults};
 use crate::model::{
     ByteLag, Epoch, NodeId, Nonce, Position, Reason, ReplicationMode, Revision, ServiceName, Timestamp,
 };
@@ -73,6 +73,8 @@ pub struct Facts<'a> {
     pub postgres: &'a PostgresReport,
     /// Services that failed more often in a row than allowed, with the last failure.
     pub tripped: &'a BTreeMap<ServiceName, String>,
+    /// This node's own leaderships that ended by a fault.
+    pub faults: OwnFaults<'a>,
     /// Random text for an acquisition, adoption or vacancy that begins in this step.
     pub fresh_nonce: &'a Nonce,
 }
@@ -295,6 +297,13 @@ pub struct SteppingDown {
     pub request: Option<String>,
     /// PostgreSQL was writable under this hold.
     pub was_writable: bool,
+}
+
+impl SteppingDown {
+    /// Whether neither an operator nor an orderly stop asked for it.
+    pub fn by_fault(&self) -> bool {
+        self.request.is_none() && self.cause.code != step_down::STOPPED
+    }
 }
 
 /// The order of a demotion.

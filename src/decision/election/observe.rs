@@ -247,6 +247,13 @@ pub(super) fn may_claim(
     if forced.is_some_and(|f| f.accept_data_loss) {
         return Ok(());
     }
+    if forced.is_none()
+        && designated.is_none()
+        && facts.faults.too_many(facts.now)
+        && facts.now < open_at.plus(facts.timing.designation_window())
+    {
+        return Err(Reason::new("flapping", "this node lost its leadership too often lately: others go first"));
+    }
     if facts.mode == ReplicationMode::Async {
         return best_of_window(view, facts, judged, leader, mine);
     }

@@ -17,6 +17,9 @@ const VACATE_LIMIT: Duration = Duration::from_secs(5);
 /// The cause of a step-down because heart does not acknowledge renewals.
 pub(super) const HEART_SILENT: &str = "heart-silent";
 
+/// The cause of a step-down because the daemon ends for good.
+pub(super) const STOPPED: &str = "stopped";
+
 /// How much order there is time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {

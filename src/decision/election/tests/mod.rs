@@ -7,6 +7,7 @@ mod transcripts;
 
 use super::*;
 use crate::cluster::Seen;
+use crate::failover_policy::OwnFaults;
 use crate::model::{Lsn, Timeline};
 use crate::postgres_report::{FollowerReport, PostgresState, PrimaryReport};
 use crate::records::{EpochRecord, HistoryRecord, LeaderValue, MemberRecord, NodeStatus, SCHEMA, Token, VotersRecord};
@@ -31,6 +32,7 @@ pub(super) struct World {
     pub(super) heart: Option<HeartFacts>,
     pub(super) postgres: PostgresReport,
     pub(super) tripped: BTreeMap<ServiceName, String>,
+    pub(super) faults: Vec<Timestamp>,
     pub(super) nonce: Nonce,
 }
 
@@ -80,6 +82,7 @@ impl World {
                 ..PostgresReport::default()
             },
             tripped: BTreeMap::new(),
+            faults: Vec::new(),
             nonce: Nonce("fresh".into()),
         };
         world.held_by(1, "n1-first", 30);
@@ -163,6 +166,7 @@ impl World {
             heart: self.heart.as_ref(),
             postgres: &self.postgres,
             tripped: &self.tripped,
+            faults: OwnFaults { ended_at: &self.faults, most: 3, window: Duration::from_secs(600) },
             fresh_nonce: &self.nonce,
         }
     }

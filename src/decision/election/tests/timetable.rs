@@ -225,6 +225,44 @@ fn search_trouble_moves_the_leadership_only_to_a_node_whose_engine_is_healthy() 
 }
 
 #[test]
+fn a_node_that_lost_its_leadership_too_often_keeps_it_through_search_trouble() {
+    let (mut world, state) = serving();
+    world.tripped.insert(ServiceName::Search, "no answer".into());
+    world.posted(3).health.insert("search".into(), "ok".into());
+    world.view().voters.as_mut().unwrap().record.voters = BTreeSet::from([n(3)]);
+    world.faults = vec![world.now; 3];
+    assert!(matches!(world.look(state.clone()).0, State::Holding(_)));
+    world.faults.pop();
+    assert!(matches!(world.look(state).0, State::SteppingDown(_)));
+}
+
+#[test]
+fn a_node_that_lost_its_leadership_too_often_lets_others_go_first_and_then_leads() {
+    let mut world = World::following();
+    world.faults = vec![world.now; 3];
+    world.pass(5_001);
+    world.detached(position(1, 1000));
+    world.bid_of(2, position(1, 1000));
+    world.bid_of(3, position(1, 1000));
+    let (state, commands) = world.look(world.confirmed());
+    assert!(claim_of(&commands).is_none());
+    world.pass(400);
+    let (state, commands) = world.look(state);
+    assert!(claim_of(&commands).is_none(), "node 3 goes first");
+    world.pass(2_200);
+    assert!(claim_of(&world.look(state).1).is_some(), "nobody else has: an unreliable writer is better than none");
+}
+
+#[test]
+fn a_step_down_that_somebody_asked_for_is_no_fault() {
+    let by_fault = |state| matches!(state, State::SteppingDown(down) if down.by_fault());
+    let (mut world, state) = serving();
+    assert!(!by_fault(step(state.clone(), &Event::StopForGood, &world.facts()).0));
+    world.pass(3_000);
+    assert!(by_fault(world.look(state).0));
+}
+
+#[test]
 fn a_control_state_that_went_back_means_no_takeover_and_fences_the_holder() {
     let (mut world, state) = serving();
     world.view().went_back = Some(Reason::new("control-state-went-back", "restored"));
