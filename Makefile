@@ -60,7 +60,8 @@ otp-conformance:
 	@$(PREPARE) tools
 	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
 
-## make bench              gaps in writes and idle cost, as a table for docs/measurements.md
+## make bench              gaps in writes and idle cost of an optimised build, as a table for docs/measurements.md
+bench: export LEADERL_BUILD := release
 bench:
 	@$(PREPARE) images
 	@$(COMPOSE) bench

@@ -148,10 +148,10 @@ context() {
   printf '%s' "$dir"
 }
 
-# The binary as it goes into an image: without debug information, which is 90 % of it.
+# The binary as it goes into an image: without debug information, which is 90 % of it. `stripped NAME [debug|release]`
 stripped() {
-  local from="$top/target/debug/$1" to="$cache/bin/$1"
-  mkdir -p "$cache/bin"
+  local from="$top/target/${2:-debug}/$1" to="$cache/bin/${2:-debug}/$1"
+  mkdir -p "$(dirname "$to")"
   [ -e "$from" ] || fail "$from is missing: cargo build failed?"
   if [ ! -e "$to" ] || [ "$from" -nt "$to" ]; then
     strip --strip-debug -o "$to.new" "$from" && touch -r "$from" "$to.new" && mv "$to.new" "$to"
@@ -183,11 +183,16 @@ nofile() {
 }
 
 # BUILD_TARGETS: what cargo builds; `--all-targets` right after `cargo test` reuses what that has compiled.
+# LEADERL_BUILD=release: the nodes run an optimised leaderl, as for `make bench`.
 images() {
   bases
   local node frontend
   (cd "$top" && cargo build --quiet --workspace ${BUILD_TARGETS:---bins})
-  node=$(stripped leaderl)
+  if [ "${LEADERL_BUILD:-debug}" = release ]; then
+    say "building leaderl optimised (several minutes the first time)"
+    (cd "$top" && cargo build --quiet --release -p leaderl --bin leaderl)
+  fi
+  node=$(stripped leaderl "${LEADERL_BUILD:-debug}")
   build "leaderl-node:$search" "$here/image/node.Dockerfile" "$(context node "$node" "$(nofile)")" --build-arg "BASE=leaderl-node-base:$search"
   frontend=$(stripped checker)
   build leaderl-frontend "$here/image/frontend.Dockerfile" "$(context frontend "$frontend")" --build-arg BASE=leaderl-frontend-base
