@@ -59,10 +59,14 @@ pub struct ChildRef<M> {
 
 struct Slot<M> {
     name: String,
+    tap: Option<Tap<M>>,
     current: watch::Sender<Incarnation<M>>,
     /// Messages sent through this reference; with those handled it tells the length of the mailbox.
     sent: Arc<AtomicU64>,
 }
+
+/// Looks at messages on their way.
+type Tap<M> = Box<dyn Fn(&M) + Send + Sync>;
 
 struct Incarnation<M> {
     /// 0 before the first start.
@@ -94,8 +98,18 @@ pub enum CallError {
 impl<M: Message> ChildRef<M> {
     /// A reference to a child that is not started yet. The name is for errors and logs only: it is registered nowhere.
     pub fn new(name: impl Into<String>) -> Self {
+        Self::with_tap(name.into(), None)
+    }
+
+    /// As [`new`](Self::new); `tap` is shown every message that is sent through the reference to a child that runs, in the
+    /// sender's task and before the child can have it. It must not block.
+    pub fn tapped(name: impl Into<String>, tap: impl Fn(&M) + Send + Sync + 'static) -> Self {
+        Self::with_tap(name.into(), Some(Box::new(tap)))
+    }
+
+    fn with_tap(name: String, tap: Option<Tap<M>>) -> Self {
         let nobody = Incarnation { number: 0, actor: None, started: false };
-        Self { slot: Arc::new(Slot { name: name.into(), current: watch::Sender::new(nobody), sent: Arc::default() }) }
+        Self { slot: Arc::new(Slot { name, tap, current: watch::Sender::new(nobody), sent: Arc::default() }) }
     }
 
     /// The start function that publishes every incarnation here. The closure makes a fresh actor for each.
@@ -118,7 +132,9 @@ impl<M: Message> ChildRef<M> {
     /// Sends a message to the current incarnation. Ok means delivered to its mailbox, not handled.
     pub fn cast(&self, message: M) -> Result<(), NotRunning> {
         // Not under the lock: a message that comes back is dropped, and its `Drop` is not ours.
-        self.actor()?.send_message(message).map_err(|_| NotRunning)?;
+        let actor = self.actor()?;
+        self.show(&message);
+        actor.send_message(message).map_err(|_| NotRunning)?;
         self.slot.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -131,11 +147,22 @@ impl<M: Message> ChildRef<M> {
     ) -> Result<T, CallError> {
         let actor = self.actor().map_err(|NotRunning| CallError::NotRunning)?;
         self.slot.sent.fetch_add(1, Ordering::Relaxed);
-        match actor.call(question, Some(limit)).await {
+        let shown = |reply| {
+            let message = question(reply);
+            self.show(&message);
+            message
+        };
+        match actor.call(shown, Some(limit)).await {
             Ok(CallResult::Success(answer)) => Ok(answer),
             Ok(CallResult::Timeout) => Err(CallError::Timeout),
             Ok(CallResult::SenderError) => Err(CallError::Ended),
             Err(_) => Err(CallError::NotRunning),
+        }
+    }
+
+    fn show(&self, message: &M) {
+        if let Some(tap) = &self.slot.tap {
+            tap(message);
         }
     }
 

@@ -82,12 +82,16 @@ impl Vitals {
         self.taken.load(Ordering::Relaxed) != self.handled()
     }
 
+    /// Messages sent to this process through its reference; not known without one.
+    pub(crate) fn sent(&self) -> Option<u64> {
+        let (sent, before) = self.sent.get()?;
+        Some(sent.load(Ordering::Relaxed).saturating_sub(*before))
+    }
+
     /// Messages that wait; not known without a reference. What came past the reference is taken for what came through
     /// it, hence at least so many.
     pub(crate) fn waiting(&self) -> Option<u64> {
-        let (sent, before) = self.sent.get()?;
-        let sent = sent.load(Ordering::Relaxed).saturating_sub(*before);
-        Some(sent.saturating_sub(self.taken.load(Ordering::Relaxed)))
+        self.sent().map(|sent| sent.saturating_sub(self.taken.load(Ordering::Relaxed)))
     }
 }
 
