@@ -1,9 +1,11 @@
 //! `leaderl run`: builds the node's context, starts the supervision tree, and ends it in order.
 
 use crate::actors::Neighbours;
-use crate::actors::api::control::{Control, StopMode, TreeNode};
+use crate::actors::api::control::{Control, StopMode};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::actors::inside::{BlackBoxes, Inside};
 use crate::actors::start::Start;
+use crate::actors::tree_news::TreeNews;
 use crate::adapters::clock::BoottimeClock;
 use crate::adapters::disk::RealDisks;
 use crate::adapters::etcd_service;
@@ -24,7 +26,7 @@ use crate::tree::Actor;
 use leaderl_decision::records::Keys;
 use std::sync::Arc;
 use std::time::Duration;
-use supervisors::{ChildNow, ChildSnapshot, ExitReason, RootHandle, TreeSnapshot};
+use supervisors::{ExitReason, RootHandle};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a step-down and hand-over at SIGTERM may take before the daemon ends anyway (heart's deadline then acts).
@@ -83,13 +85,13 @@ pub fn run(settings: Settings) -> Result<(), DaemonError> {
 async fn run_tree(settings: Settings) -> Result<(), DaemonError> {
     let ctx = Arc::new(context(settings)?);
     let control = Arc::new(Control::new());
-    let tree = Start { ctx: ctx.clone(), control: control.clone() }.tree();
-    let root = supervisors::start_root(tree).await.map_err(|why| DaemonError::NotStarted(why.to_string()))?;
-    let drawn_from = root.clone();
-    let _set_once = control.tree.set(Arc::new(move || {
-        let root = drawn_from.clone();
-        Box::pin(async move { root.snapshot().await.map(|tree| root_node(&tree)) })
-    }));
+    let boxes = Arc::new(BlackBoxes::new(ctx.settings.actors.flight_recorder));
+    let news = Arc::new(TreeNews::new(ctx.clone(), boxes.clone()));
+    let tree = Start { ctx: ctx.clone(), control: control.clone(), boxes: boxes.clone() }.tree();
+    let started = supervisors::start_root_with(tree.starts(), Some(news)).await;
+    let root = started.map_err(|why| DaemonError::NotStarted(why.to_string()))?;
+    let root = root.ok_or_else(|| DaemonError::NotStarted("the tree has nothing to run".to_owned()))?;
+    let _set_once = control.inside.set(Inside::new(root.clone(), boxes));
     tracing::info!(guid = %ctx.guid, version = env!("CARGO_PKG_VERSION"), "leaderl runs");
     tokio::select! {
         biased;
@@ -191,37 +193,4 @@ fn boot_id() -> Result<String, DaemonError> {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .map_err(|source| DaemonError::System { what: format!("{path} cannot be read"), source })
-}
-
-fn root_node(tree: &TreeSnapshot<Actor>) -> TreeNode {
-    TreeNode {
-        id: "leaderl".to_owned(),
-        kind: "supervisor".to_owned(),
-        state: "running".to_owned(),
-        children: tree.children.iter().map(child_node).collect(),
-        ..TreeNode::default()
-    }
-}
-
-fn child_node(child: &ChildSnapshot<Actor>) -> TreeNode {
-    let (kind, children) = match &child.subtree {
-        Some(tree) => ("supervisor", tree.children.iter().map(child_node).collect()),
-        None => ("worker", Vec::new()),
-    };
-    TreeNode {
-        id: child.id.to_string(),
-        kind: kind.to_owned(),
-        state: match child.now {
-            ChildNow::Running(_) => "running",
-            ChildNow::Restarting => "restarting",
-            ChildNow::Down => "down",
-        }
-        .to_owned(),
-        in_state_ms: u64::try_from(child.in_state.as_millis()).unwrap_or(u64::MAX),
-        restarts: child.restarts,
-        handled: child.handled,
-        busy: child.busy,
-        last_exit: child.last_exit.as_ref().map(ToString::to_string).unwrap_or_default(),
-        children,
-    }
 }

@@ -10,6 +10,7 @@
 use leaderl_decision::model::ServiceName;
 use std::fmt;
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::time::Duration;
 use supervisors::{Shutdown, Strategy};
 
@@ -54,9 +55,10 @@ pub enum Actor {
     Journal,
 }
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
+impl Actor {
+    /// Its id in the tree, as operators type it.
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Coordination => "coordination",
             Self::EtcdSession => "etcd_session",
             Self::HeartLink => "heart_link",
@@ -70,14 +72,63 @@ impl fmt::Display for Actor {
             Self::Network => "network",
             Self::Vip => "vip",
             Self::Health => "health",
-            Self::HealthOf(service) => return write!(f, "health({service})"),
+            Self::HealthOf(ServiceName::Postgres) => "health(postgres)",
+            Self::HealthOf(ServiceName::Search) => "health(search)",
+            Self::HealthOf(ServiceName::Etcd) => "health(etcd)",
+            Self::HealthOf(ServiceName::System) => "health(system)",
             Self::Api => "api",
             Self::StatusHttp => "status_http",
             Self::AdminSocket => "admin_socket",
             Self::Journal => "journal",
-        };
-        f.write_str(name)
+        }
     }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// No actor of the tree has this id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no actor `{word}`; there are {}", names(known()))]
+pub struct UnknownActor {
+    /// As typed.
+    pub word: String,
+}
+
+impl FromStr for Actor {
+    type Err = UnknownActor;
+
+    /// Shells want quotes around `health(etcd)`, so `health.etcd` and `health-etcd` mean the same.
+    fn from_str(word: &str) -> Result<Self, UnknownActor> {
+        let plain = |word: &str| word.trim_end_matches(')').replace(['(', '.', '-'], "_").to_ascii_lowercase();
+        let found = known().into_iter().find(|actor| plain(actor.word()) == plain(word));
+        found.ok_or_else(|| UnknownActor { word: word.to_owned() })
+    }
+}
+
+/// Everything below the root, in start order.
+pub fn known() -> Vec<Actor> {
+    fn below(branch: &'static Branch, all: &mut Vec<Actor>) {
+        for child in branch.children {
+            match child {
+                Child::Worker(actor, _) => all.push(*actor),
+                Child::Supervisor(branch) => {
+                    all.extend(branch.id);
+                    below(branch, all);
+                }
+            }
+        }
+    }
+    let mut all = Vec::new();
+    below(&LEADERL, &mut all);
+    all
+}
+
+fn names(actors: Vec<Actor>) -> String {
+    actors.iter().map(|actor| actor.word()).collect::<Vec<_>>().join(", ")
 }
 
 /// One entry of the declaration.
@@ -232,5 +283,21 @@ fn draw(branch: &Branch, indent: &str, text: &mut String) {
                 let _written = writeln!(text, "{actor} ({stop})");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_actor_is_found_by_its_id_and_without_the_shells_brackets() {
+        for actor in known() {
+            assert_eq!(actor.word().parse(), Ok(actor));
+        }
+        assert_eq!("health.etcd".parse(), Ok(Actor::HealthOf(ServiceName::Etcd)));
+        assert_eq!("heart-link".parse(), Ok(Actor::HeartLink));
+        let unknown = "vips".parse::<Actor>().unwrap_err().to_string();
+        assert!(unknown.starts_with("there is no actor `vips`; there are coordination, etcd_session,"), "{unknown}");
     }
 }

@@ -7,6 +7,7 @@
 use super::admin_protocol::MAX_LINE;
 use super::admin_requests::AdminDesk;
 use super::control::Control;
+use crate::blackbox::{Kind, Named, own};
 use crate::context::NodeContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::io;
@@ -33,6 +34,14 @@ const TICK: Duration = Duration::from_secs(1);
 pub enum AdminSocketMessage {
     /// Timer: check that the socket file is still ours.
     Tick,
+}
+
+impl Named for AdminSocketMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// See the head of this file.

@@ -5,6 +5,7 @@
 //! Restart: reads the end of the file back.
 
 use super::journal_file::{JournalFile, read_back};
+use crate::blackbox::{Kind, Named, heard};
 use crate::context::NodeContext;
 use leaderl_decision::model::Epoch;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -46,6 +47,15 @@ pub enum JournalMessage {
         /// The answer.
         reply: ractor::RpcReplyPort<Vec<JournalEntry>>,
     },
+}
+
+impl Named for JournalMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Record(_) => heard("record"),
+            Self::Read { .. } => heard("read"),
+        }
+    }
 }
 
 /// See the head of this file.

@@ -6,6 +6,7 @@
 
 use super::facts::Facts;
 use super::http_routes;
+use crate::blackbox::{Kind, Named, own};
 use crate::context::NodeContext;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -38,6 +39,14 @@ const TICK: Duration = Duration::from_secs(1);
 pub enum StatusHttpMessage {
     /// Timer: check that every listener still listens.
     Tick,
+}
+
+impl Named for StatusHttpMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// See the head of this file.

@@ -6,6 +6,7 @@
 //! Restart: begins undecided; adopts an own hold that heart still guards, and otherwise observes.
 
 use super::election_effects::Effects;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::board::ElectionView;
 use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
@@ -69,6 +70,23 @@ pub enum ElectionMessage {
     Tick,
 }
 
+impl Named for ElectionMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ClusterSeen(_) => heard("cluster-seen"),
+            Self::Renewed { .. } => heard("renewed"),
+            Self::HoldLost { .. } => heard("hold-lost"),
+            Self::HeartChanged(_) => heard("heart-changed"),
+            Self::HeartSilent => heard("heart-silent"),
+            Self::Postgres(_) => heard("postgres"),
+            Self::Health { .. } => heard("health"),
+            Self::StepDownAndStop(_) => heard("step-down-and-stop"),
+            Self::Happened(event) => own(event.name()),
+            Self::Tick => own("tick"),
+        }
+    }
+}
+
 /// The actor.
 pub struct ElectionActor;
 
@@ -107,6 +125,7 @@ impl Actor for ElectionActor {
     ) -> Result<ElectionActorState, ActorProcessingErr> {
         let ticker = ticker(myself.clone());
         let since = ctx.clock.now();
+        blackbox::became(State::Undecided.name());
         Ok(ElectionActorState {
             effects: Effects::new(ctx.clone(), myself),
             ctx,
@@ -220,6 +239,9 @@ impl ElectionActorState {
                 self.note_fault(&after, now);
             }
             let changed = after != before;
+            if moved || !commands.is_empty() {
+                blackbox::decided(event.name(), name, after.name(), commands.iter().map(election::Command::name));
+            }
             self.decided = after;
             for command in commands {
                 self.effects.carry_out(command, now, in_state);

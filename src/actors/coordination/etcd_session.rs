@@ -9,6 +9,7 @@
 //! Watching, renewing and housekeeping are tasks of their own, so that none delays another; they end with the actor.
 
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use holds::Holds;
 use leaderl_decision::cluster::ClusterView;
@@ -60,6 +61,20 @@ pub enum EtcdSessionMessage {
     },
     /// Own task: one of the tasks died; the actor ends with it.
     TaskDied(&'static str),
+}
+
+impl Named for EtcdSessionMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Hold { .. } => heard("hold"),
+            Self::StopRenewing { .. } => heard("stop-renewing"),
+            Self::Relist => heard("relist"),
+            Self::AcceptControlState => heard("accept-control-state"),
+            Self::WentBack => own("went-back"),
+            Self::RenewingEnded { .. } => own("renewing-ended"),
+            Self::TaskDied(_) => own("task-died"),
+        }
+    }
 }
 
 /// The actor; all its state is in [`EtcdSessionState`].
@@ -119,6 +134,7 @@ impl Actor for EtcdSessionActor {
         me: ActorRef<EtcdSessionMessage>,
         context: Arc<NodeContext>,
     ) -> Result<EtcdSessionState, ActorProcessingErr> {
+        blackbox::became("watching");
         let settings = &context.settings;
         let water = high_water_file::path(&settings.node.state_dir);
         let (handle, watching) = watching::Watching::new(
@@ -164,6 +180,7 @@ impl Actor for EtcdSessionActor {
             EtcdSessionMessage::RenewingEnded { nonce, revision, lost } => state.holds.ended(nonce, revision, lost),
             EtcdSessionMessage::TaskDied(task) => return Err(format!("the task `{task}` died").into()),
         }
+        blackbox::became(if state.holds.renews() { "renewing" } else { "watching" });
         Ok(())
     }
 }

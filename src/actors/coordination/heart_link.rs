@@ -6,6 +6,7 @@
 
 use crate::actors::coordination::election::ElectionMessage;
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::HeartState;
 use crate::ports::{ArmedLease, GuardianError};
@@ -26,6 +27,15 @@ pub enum HeartLinkMessage {
     Renewed(ArmedLease),
     /// Look at heart again.
     Reconcile,
+}
+
+impl Named for HeartLinkMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Renewed(_) => heard("renewed"),
+            Self::Reconcile => own("reconcile"),
+        }
+    }
 }
 
 /// The actor.
@@ -95,6 +105,11 @@ impl Actor for HeartLinkActor {
 /// A neighbour that is just being restarted is told by the next repetition.
 fn tell(context: &NodeContext) {
     let heart: Option<HeartState> = context.guardian.state().borrow().clone();
+    blackbox::became(match &heart {
+        None => "detached",
+        Some(state) if state.armed.is_some() => "armed",
+        Some(_) => "attached",
+    });
     let _restarting = context.neighbours.election.cast(ElectionMessage::HeartChanged(heart.clone()));
     let _restarting = context.neighbours.postgres.cast(PgReplicationMessage::HeartChanged(heart));
 }

@@ -6,6 +6,7 @@
 
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::ports::{Compare, Txn, TxnAnswer, Write};
 use leaderl_decision::cluster::ClusterView;
@@ -47,6 +48,17 @@ pub enum VotersMessage {
     },
     /// Timer.
     Tick,
+}
+
+impl Named for VotersMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Keep { .. } => heard("keep"),
+            Self::Rest => heard("rest"),
+            Self::PutEnded { .. } => own("put-ended"),
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// The actor.
@@ -108,6 +120,7 @@ impl Actor for VotersActor {
             VotersMessage::PutEnded { epoch, committed, unknown } => state.put_ended(epoch, committed, unknown),
             VotersMessage::Tick => {}
         }
+        blackbox::became(if state.kept.is_some() { "keeping" } else { "resting" });
         state.look(&myself);
         Ok(())
     }
@@ -185,6 +198,8 @@ fn may_vote(view: &ClusterView, me: &NodeId) -> BTreeSet<NodeId> {
 fn carry_out(ctx: &Arc<NodeContext>, kept: &mut Kept, step: VoterStep, myself: &ActorRef<VotersMessage>) {
     match step {
         VoterStep::SetNames { names, why } => {
+            blackbox::command("set-names");
+            blackbox::said(&why);
             tracing::info!(epoch = %kept.epoch, names = ?names, why, "synchronous names");
             let order = PgReplicationMessage::SetSyncNames { epoch: kept.epoch, names, quorum: 1 };
             if ctx.neighbours.postgres.cast(order).is_err() {
@@ -192,6 +207,8 @@ fn carry_out(ctx: &Arc<NodeContext>, kept: &mut Kept, step: VoterStep, myself: &
             }
         }
         VoterStep::Put { record, voters_revision, epoch_revision, why } => {
+            blackbox::command("put-record");
+            blackbox::said(&why);
             let (ctx, epoch, myself) = (ctx.clone(), kept.epoch, myself.clone());
             kept.put = Some(tokio::spawn(async move {
                 let (committed, unknown) = put(&ctx, &record, voters_revision, epoch_revision).await;

@@ -9,6 +9,7 @@ mod checks;
 
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, own};
 use crate::board::HealthView;
 use crate::context::NodeParts;
 use leaderl_decision::health_counter::{CheckOutcome, HealthCounter, counts_against_leading};
@@ -25,6 +26,15 @@ pub enum HealthMessage {
     Tick,
     /// The running check has ended.
     Checked(CheckOutcome),
+}
+
+impl Named for HealthMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+            Self::Checked(_) => own("checked"),
+        }
+    }
 }
 
 /// The actor.
@@ -115,6 +125,14 @@ impl HealthState {
         self.check = None;
         self.checked_at = self.context.clock().now();
         self.counter.record(outcome);
+        blackbox::became(match (self.counter.tripped(), self.counter.failures()) {
+            (true, _) => "tripped",
+            (false, 0) => "passing",
+            (false, _) => "failing",
+        });
+        if !self.counter.detail().is_empty() {
+            blackbox::said(self.counter.detail());
+        }
         self.publish();
         self.note_turn();
         self.tell_election();

@@ -8,6 +8,7 @@
 
 use super::pass::{Pass, PassNews, SharedMemory, Wish, process_of};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::HeartState;
 use leaderl_decision::model::{Epoch, NodeId, Reason};
@@ -58,6 +59,20 @@ pub enum PgReplicationMessage {
     },
     /// Timer.
     Tick,
+}
+
+impl Named for PgReplicationMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Become(_) => heard("become"),
+            Self::SetSyncNames { .. } => heard("set-sync-names"),
+            Self::HeartChanged(_) => heard("heart-changed"),
+            Self::CheckpointNow { .. } => heard("checkpoint-now"),
+            Self::LookAgain => own("look-again"),
+            Self::FromPass { news, .. } => own(news.name()),
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// The actor.
@@ -273,7 +288,7 @@ impl PgReplicationState {
             memory: self.memory.clone(),
             myself: self.myself.clone(),
         };
-        self.pass = Some(tokio::spawn(pass.run(self.aborted.take())));
+        self.pass = Some(tokio::spawn(blackbox::carried("pass", pass.run(self.aborted.take()))));
     }
 
     fn abort_pass(&mut self) {

@@ -8,6 +8,7 @@ mod adopt;
 mod claim;
 mod completeness;
 mod hold;
+mod names;
 mod observe;
 mod orders;
 mod requests;
