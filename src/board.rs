@@ -66,6 +66,8 @@ pub struct ElectionView {
     pub eligible: bool,
     /// Why this node does not lead, each with the instant since when it holds.
     pub reasons: Vec<(Reason, Timestamp)>,
+    /// When leaderships of this node ended by a fault, within the window that counts.
+    pub faults: Vec<Timestamp>,
     /// Since when the state holds.
     pub since: Timestamp,
 }

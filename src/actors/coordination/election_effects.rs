@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -31,14 +32,21 @@ const REPEAT: Duration = Duration::from_millis(500);
 pub(super) struct Effects {
     ctx: Arc<NodeContext>,
     myself: ActorRef<ElectionMessage>,
-    running: BTreeMap<&'static str, JoinHandle<()>>,
+    running: BTreeMap<&'static str, Running>,
     sent: Vec<(Discriminant<Command>, Command, Timestamp)>,
+}
+
+/// An effect under way.
+struct Running {
+    task: JoinHandle<()>,
+    /// Its outcome is in the election's mailbox, or there is none: another of its kind may begin.
+    told: Arc<AtomicBool>,
 }
 
 impl Drop for Effects {
     fn drop(&mut self) {
-        for task in self.running.values() {
-            task.abort();
+        for running in self.running.values() {
+            running.task.abort();
         }
     }
 }
@@ -138,18 +146,34 @@ impl Effects {
 
     /// Runs one task per kind at a time; a second order of that kind waits for the next look.
     fn spawn(&mut self, kind: &'static str, work: impl Future<Output = Option<Event>> + Send + 'static) {
-        if self.running.get(kind).is_some_and(|task| !task.is_finished()) {
+        if self.is_running(kind) {
             return;
         }
         let myself = self.myself.clone();
+        let told = Arc::new(AtomicBool::new(false));
+        let tells = told.clone();
         let task = tokio::spawn(async move {
-            if let Some(event) = work.await
+            let event = work.await;
+            // Before it is told: whoever hears of it may order the next one at once, which must not be dropped.
+            tells.store(true, Ordering::Release);
+            if let Some(event) = event
                 && myself.cast(ElectionMessage::Happened(event)).is_err()
             {
                 tracing::debug!("the election ended before its effect did");
             }
         });
-        self.running.insert(kind, task);
+        self.running.insert(kind, Running { task, told });
+    }
+
+    fn is_running(&self, kind: &'static str) -> bool {
+        self.running
+            .get(kind)
+            .is_some_and(|running| !running.told.load(Ordering::Acquire) && !running.task.is_finished())
+    }
+
+    /// A vacancy is under way.
+    pub(super) fn is_resigning(&self) -> bool {
+        self.is_running("resign")
     }
 
     fn on_the_key(&mut self, command: Command) {

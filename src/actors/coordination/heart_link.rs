@@ -118,11 +118,12 @@ async fn pass_on(context: &NodeContext, lease: ArmedLease) {
     let limit = context.settings.election.leader_ttl / ACKNOWLEDGED_WITHIN;
     let (epoch, seq) = (lease.epoch, lease.seq);
     let armed = is_armed_for(context, &lease);
-    match context.guardian.renewed(lease, limit).await {
+    match context.guardian.renewed(lease.clone(), limit).await {
         Ok(()) => {}
-        // Committed before the election's `arm` got through: the election waits for that and knows.
-        Err(GuardianError::Refused { reason }) if !armed => {
-            tracing::debug!(%epoch, seq, %reason, "a renewal reached heart before it was armed");
+        // Before the election's `arm` got through, or after it was armed for the nonce of an election that began anew: the
+        // election waits for that and knows. heart says its state before it answers.
+        Err(GuardianError::Refused { reason }) if !(armed && is_armed_for(context, &lease)) => {
+            tracing::debug!(%epoch, seq, %reason, "a renewal reached heart while it was not armed for it");
         }
         Err(error) => {
             tracing::warn!(%epoch, seq, %error, "heart did not acknowledge a renewal");

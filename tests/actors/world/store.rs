@@ -41,6 +41,13 @@ impl Store {
         inner.keys.get(key).map(|entry| serde_json::from_slice(&entry.value).unwrap())
     }
 
+    /// Every value it ever had, the oldest first.
+    pub fn history(&self, wanted: &str) -> Vec<serde_json::Value> {
+        let inner = self.lock();
+        let of_it = inner.log.iter().filter(|(_, key, _)| key == wanted).filter_map(|(.., entry)| entry.as_ref());
+        of_it.map(|entry| serde_json::from_slice(&entry.value).unwrap()).collect()
+    }
+
     fn range(&self, wanted: impl Fn(&str) -> bool) -> RangeAnswer {
         let inner = self.lock();
         let entries = inner.keys.values().filter(|entry| wanted(&entry.key)).cloned().collect();

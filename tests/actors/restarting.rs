@@ -1,0 +1,72 @@
+//! Every actor of the leader ends in the middle of its work: nothing is released, nothing is lost.
+
+use super::world::{Daemon, LIMIT, World};
+use leaderl::actors::api::actor_report::ActorNode;
+use leaderl::actors::api::admin_protocol::Intervention;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const MS: Duration = Duration::from_millis(1);
+
+async fn actors(daemon: &Daemon) -> Vec<ActorNode> {
+    let tree = daemon.control.inside.get().unwrap().tree().await.unwrap();
+    tree.flat().into_iter().skip(1).cloned().collect()
+}
+
+/// Watches a leader for `time`: what clients would have noticed.
+async fn noticed(world: &World, time: Duration) -> Vec<String> {
+    let (began, end) = (Instant::now(), Instant::now() + time);
+    let (mut unserved, mut unbound, mut refused) = (0, 0, 0);
+    while Instant::now() < end {
+        unserved += u32::from(!world.serves(1));
+        unbound += u32::from(world.nodes[0].kernel.vips().is_empty());
+        refused += u32::from(!world.copies.commit(&world.nodes[0].guid, 8));
+        tokio::time::sleep(MS).await;
+    }
+    let mut noticed = Vec::new();
+    let mut note = |count: u32, what: &str| (count > 0).then(|| noticed.push(format!("{what} for {count} ms")));
+    note(unserved, "/leader said 503");
+    note(unbound, "there was no VIP");
+    note(refused, "commits were refused");
+    noticed.extend(world.story_of(1).into_iter().map(|moment| format!("{} ms: {}", moment.at_ms, moment.what)));
+    assert!(began.elapsed() >= time);
+    noticed
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_of_the_leader_is_killed_and_no_client_notices() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let (leader, epoch) = (&daemons[0], world.epoch());
+    let mut wrong = Vec::new();
+    for actor in actors(leader).await.into_iter().filter(|actor| actor.kind == "worker") {
+        for how in [Intervention::Kill, Intervention::Restart] {
+            leader.control.inside.get().unwrap().intervene(&actor.id, how).await.unwrap();
+            // Longer than 2D/3: a lost renewal or a lost order would show.
+            let noticed = noticed(&world, 3600 * MS).await;
+            if !noticed.is_empty() || world.epoch() != epoch {
+                wrong.push(format!("{how:?} {}: {noticed:?}, epoch {}", actor.id, world.epoch()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    tokio::time::sleep(LIMIT).await;
+    assert!(world.serves(1) && world.epoch() == epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_election_is_killed_at_any_moment_of_a_renewal() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let (leader, epoch) = (&daemons[0], world.epoch());
+    let began = Instant::now();
+    for number in 0..25 {
+        // No more than the supervisor grants, and each time a millisecond later after a renewal was sent (each D/10).
+        let due = began + (number + 1) * 7000 * MS + number * MS;
+        tokio::time::sleep_until(due).await;
+        leader.control.inside.get().unwrap().intervene("election", Intervention::Kill).await.unwrap();
+        let noticed = noticed(&world, 600 * MS).await;
+        assert!(noticed.is_empty(), "number {number}: {noticed:?}");
+    }
+    assert!(world.serves(1) && world.epoch() == epoch);
+}
