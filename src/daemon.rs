@@ -24,6 +24,7 @@ use crate::settings::identity::NodeIdentity;
 use crate::settings::secrets::Secrets;
 use crate::tree::Actor;
 use leaderl_decision::records::Keys;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use supervisors::{CallError, ExitReason, NotRunning, RootHandle};
@@ -34,6 +35,8 @@ use tokio::time::Instant;
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(30);
 /// How long the actors of a tree that gave up may take to stop; the node is fenced before that.
 const TREE_END_LIMIT: Duration = Duration::from_secs(30);
+/// How long a branch that had given up may take to start.
+const WAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long fencing may take when the tree gives up.
 const FENCE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -120,9 +123,23 @@ pub async fn run_node(
         biased;
         () = news.root_gave_up() => Err(surrender(&ctx, &root).await),
         () = orderly => Ok(()),
+        never = wake_resting(&news, &root) => match never {},
         // Whatever ended it, it was not us.
         _ = root.wait() => Err(surrender(&ctx, &root).await),
     }
+}
+
+/// Starts branches again that gave up and have rested, for ever.
+async fn wake_resting(news: &TreeNews, root: &RootHandle<Actor>) -> Infallible {
+    while let Some((branch, rest)) = news.next_to_rest().await {
+        tokio::time::sleep(rest).await;
+        match tokio::time::timeout(WAKE_LIMIT, root.supervisor().restart_child(branch)).await {
+            Ok(Ok(_)) => tracing::warn!(%branch, "it had given up and runs again"),
+            Ok(Err(why)) => tracing::error!(%branch, %why, "it had given up and was not started again"),
+            Err(_) => tracing::error!(%branch, "it had given up, and its supervisor does not answer"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// SIGTERM and SIGINT.

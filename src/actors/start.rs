@@ -17,10 +17,10 @@ use super::postgres::pg_replication::PgReplicationActor;
 use super::search::es::EsActor;
 use crate::blackbox::{Named, Watched};
 use crate::context::NodeContext;
-use crate::tree::{Actor, Branch, Child, LEADERL};
+use crate::tree::{Actor, Branch, Child, LEADERL, Surrender};
 use leaderl_decision::model::ServiceName;
 use std::sync::Arc;
-use supervisors::{ChildRef, ChildSpec, StartChild, SupervisorSpec, restarts};
+use supervisors::{ChildRef, ChildSpec, Restart, StartChild, SupervisorSpec, restarts};
 
 /// What start functions are made from.
 #[derive(Clone)]
@@ -52,7 +52,12 @@ impl Start {
     fn supervisor(&self, branch: &'static Branch) -> ChildSpec<Actor> {
         // Only the root has no id, and the root is nobody's child.
         let id = branch.id.unwrap_or(Actor::Coordination);
-        ChildSpec::supervisor(id, self.branch(branch))
+        let restart = match branch.surrender {
+            Surrender::Climbs => Restart::Permanent,
+            // A supervisor that gives up ends with `shutdown`: an orderly end, after which a transient child stays down.
+            Surrender::Rests(_) => Restart::Transient,
+        };
+        ChildSpec::supervisor(id, self.branch(branch)).restart(restart)
     }
 
     fn worker(&self, actor: Actor) -> StartChild<Actor> {

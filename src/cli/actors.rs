@@ -32,7 +32,7 @@ pub async fn run(settings: &Settings, what: ActorsCommand, format: Format) -> Re
             Ok(())
         }
         ActorsCommand::Tree { watch, .. } => {
-            repeated(watch, async || printed(&tree(client).await?, format, |tree| drawn(tree))).await
+            repeated(watch, async || printed(&tree(client).await?, format, drawn)).await
         }
         ActorsCommand::List { watch } => {
             repeated(watch, async || {

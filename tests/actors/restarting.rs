@@ -13,6 +13,11 @@ async fn actors(daemon: &Daemon) -> Vec<ActorNode> {
     tree.flat().into_iter().skip(1).cloned().collect()
 }
 
+fn states(actors: &[ActorNode]) -> Vec<(&str, &str)> {
+    let workers = actors.iter().filter(|actor| actor.kind == "worker");
+    workers.map(|actor| (actor.id.as_str(), actor.state.as_str())).collect()
+}
+
 /// Watches a leader for `time`: what clients would have noticed.
 async fn noticed(world: &World, time: Duration) -> Vec<String> {
     let (began, end) = (Instant::now(), Instant::now() + time);
@@ -39,7 +44,8 @@ async fn an_actor_of_the_leader_is_killed_and_no_client_notices() {
     let daemons = world.whole().await;
     let (leader, epoch) = (&daemons[0], world.epoch());
     let mut wrong = Vec::new();
-    for actor in actors(leader).await.into_iter().filter(|actor| actor.kind == "worker") {
+    let before = actors(leader).await;
+    for actor in before.iter().filter(|actor| actor.kind == "worker") {
         for how in [Intervention::Kill, Intervention::Restart] {
             leader.control.inside.get().unwrap().intervene(&actor.id, how).await.unwrap();
             // Longer than 2D/3: a lost renewal or a lost order would show.
@@ -47,6 +53,7 @@ async fn an_actor_of_the_leader_is_killed_and_no_client_notices() {
             if !noticed.is_empty() || world.epoch() != epoch {
                 wrong.push(format!("{how:?} {}: {noticed:?}, epoch {}", actor.id, world.epoch()));
             }
+            assert_eq!(states(&before), states(&actors(leader).await), "{how:?} {}", actor.id);
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -69,4 +76,40 @@ async fn an_election_is_killed_at_any_moment_of_a_renewal() {
         assert!(noticed.is_empty(), "number {number}: {noticed:?}");
     }
     assert!(world.serves(1) && world.epoch() == epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_actor_has_its_orders_at_the_elections_next_look() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let leader = &daemons[0];
+    for (id, state) in [("etcd_session", "renewing"), ("voters", "keeping"), ("vip", "here")] {
+        leader.control.inside.get().unwrap().intervene(id, Intervention::Kill).await.unwrap();
+        tokio::time::sleep(60 * MS).await;
+        let found = actors(leader).await.into_iter().find(|actor| actor.id == id).unwrap();
+        assert_eq!(found.state, state, "{id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_branch_that_gives_up_fences_nobody_counts_as_offline_and_is_tried_again() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let (leader, epoch) = (&daemons[0], world.epoch());
+    let lifecycle = async |id: &str| {
+        let all = actors(leader).await;
+        all.into_iter().find(|actor| actor.id == id).map(|actor| actor.lifecycle)
+    };
+    while lifecycle("search").await.as_deref() != Some("down") {
+        let _not_now = leader.control.inside.get().unwrap().intervene("es", Intervention::Kill).await;
+        tokio::time::sleep(5 * MS).await;
+    }
+    let view = leader.ctx.board.search.borrow().clone();
+    assert_eq!((view.role.as_str(), view.problems[0].code.as_str()), ("offline", "search-actor-down"));
+    let noticed = noticed(&world, 29_000 * MS).await;
+    assert!(noticed.is_empty() && world.epoch() == epoch, "{noticed:?}");
+    assert_eq!(lifecycle("es").await, None);
+    tokio::time::sleep(2000 * MS).await;
+    assert_eq!(lifecycle("es").await.as_deref(), Some("running"));
+    assert_eq!(leader.ctx.board.search.borrow().role, "off", "it looks again");
 }

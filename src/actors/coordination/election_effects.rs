@@ -33,7 +33,16 @@ pub(super) struct Effects {
     ctx: Arc<NodeContext>,
     myself: ActorRef<ElectionMessage>,
     running: BTreeMap<&'static str, Running>,
-    sent: Vec<(Discriminant<Command>, Command, Timestamp)>,
+    sent: Vec<Sent>,
+}
+
+/// What was ordered last, by kind.
+struct Sent {
+    kind: Discriminant<Command>,
+    command: Command,
+    at: Timestamp,
+    /// Of whom it was told; a new one knows nothing of it.
+    incarnation: u64,
 }
 
 /// An effect under way.
@@ -92,26 +101,51 @@ impl Effects {
         }
     }
 
-    /// Whether this very command was not sent within `period`.
+    /// Whether this very command was not sent within `period` to whoever is there now.
     fn is_due(&mut self, command: &Command, now: Timestamp, period: Duration) -> bool {
         let kind = discriminant(command);
-        match self.sent.iter_mut().find(|(sent, _, _)| *sent == kind) {
-            Some((_, last, at)) => {
-                let due = last != command || now.since(*at) >= period;
+        let incarnation = self.incarnation_ordered(command);
+        let sent = Sent { kind, command: command.clone(), at: now, incarnation };
+        match self.sent.iter_mut().find(|last| last.kind == kind) {
+            Some(last) => {
+                let due = last.command != *command || last.incarnation != incarnation || now.since(last.at) >= period;
                 if due {
-                    *last = command.clone();
-                    *at = now;
+                    *last = sent;
                 }
                 due
             }
             None => {
-                self.sent.push((kind, command.clone(), now));
+                self.sent.push(sent);
                 true
             }
         }
     }
 
-    /// Orders to neighbours; a neighbour that restarts hears the repetition.
+    /// The incarnation of the actor that carries the order out; 0 for what no actor does.
+    fn incarnation_ordered(&self, command: &Command) -> u64 {
+        let near = &self.ctx.neighbours;
+        match command {
+            Command::Renew { .. } | Command::StopRenewing { .. } => near.etcd_session.incarnation(),
+            Command::OrderPostgres(_) => near.postgres.incarnation(),
+            Command::AssignVip { .. } => near.vip.incarnation(),
+            Command::KeepVoters { .. } | Command::RestVoters => near.voters.incarnation(),
+            Command::ReadLeader
+            | Command::CreateVacancy(_)
+            | Command::PutBid(_)
+            | Command::Claim(_)
+            | Command::Adopt { .. }
+            | Command::Arm { .. }
+            | Command::Checkpoint
+            | Command::ReleaseVip
+            | Command::SendVacancy { .. }
+            | Command::KillHeart
+            | Command::Disarm { .. }
+            | Command::UpdateRequest { .. }
+            | Command::Record { .. } => 0,
+        }
+    }
+
+    /// Orders to neighbours; one that restarts hears it again at the next look.
     fn order(&self, command: Command) {
         let near = &self.ctx.neighbours;
         let heard = match command {

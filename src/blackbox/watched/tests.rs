@@ -134,10 +134,19 @@ async fn the_message_that_ended_an_actor_is_entered_and_the_record_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn an_actor_never_waits_for_a_reader_and_an_entry_has_an_end() {
     let pit = pit().await;
-    let reading = pit.kept_in.book.lock().unwrap();
+    let ((reads, reading), (done, ended)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let read_by = pit.kept_in.clone();
+    let reader = std::thread::spawn(move || {
+        let book = read_by.book.lock().unwrap();
+        reads.send(()).unwrap();
+        let _dropped = ended.recv();
+        drop(book);
+    });
+    reading.recv().unwrap();
     pit.worker.cast(Order::Tick).unwrap();
     settle().await;
-    drop(reading);
+    drop(done);
+    reader.join().unwrap();
     let seen = pit.kept_in.seen();
     assert_eq!((seen.all.count, seen.missed), (0, 2), "both notes of the tick are missed, and it was handled");
     pit.worker.cast(Order::Chatter(1000)).unwrap();
