@@ -4,7 +4,7 @@
 //!          (ElectionActor), its own passes, its own timer.
 //! Does:    one pass at a time (`pass.rs`): observe, `replication_plan::plan`, carry out; a wish of another kind aborts it. Casts
 //!          every changed report, and each tick's, to ElectionActor, and puts it on the board.
-//! Restart: begins undecided: observes and reports, changes nothing; ends an earlier life's sessions before it changes a primary.
+//! Restart: begins undecided: observes, then reports, changes nothing; ends an earlier life's sessions before it changes a primary.
 
 use super::pass::{Pass, PassNews, SharedMemory, Wish, process_of};
 use crate::actors::coordination::election::ElectionMessage;
@@ -91,6 +91,9 @@ pub struct PgReplicationState {
     pass_number: u64,
     /// Something came while a pass ran that its last observation may have missed.
     again: bool,
+    /// The first pass has looked, or could not: before that nothing is reported, because half of what is known reads like a
+    /// primary that is none any more.
+    looked: bool,
     seen: Observed,
     problems: Vec<Reason>,
     doing: Option<&'static str>,
@@ -128,6 +131,7 @@ impl Actor for PgReplicationActor {
             aborted: None,
             pass_number: 0,
             again: false,
+            looked: false,
             seen: Observed::default(),
             problems: Vec::new(),
             doing: None,
@@ -248,6 +252,10 @@ impl PgReplicationState {
     }
 
     fn note(&mut self, news: PassNews) {
+        self.looked |= match news {
+            PassNews::Seen { .. } | PassNews::Ended => true,
+            PassNews::Begins(_) => false,
+        };
         match news {
             PassNews::Seen { seen, problems } => {
                 self.seen = *seen;
@@ -304,7 +312,7 @@ impl PgReplicationState {
     /// Tells the election and the board; `always`: also when nothing changed.
     fn publish(&mut self, always: bool) {
         let report = self.describe();
-        if report == self.report && !always {
+        if !self.looked || report == self.report && !always {
             return;
         }
         if report != self.report {

@@ -9,7 +9,9 @@ use leaderl_decision::model::{Epoch, NodeId, Revision, Timeline};
 use leaderl_decision::records::Token;
 use leaderl_decision::replication_plan::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Where every copy begins, on timeline 1.
 pub const BEGINNING: u64 = 1000;
@@ -19,6 +21,7 @@ const SHUTDOWN_RECORD: u64 = 40;
 /// All copies of the cluster and the wires between them.
 #[derive(Default)]
 pub struct Copies {
+    query_ms: AtomicU64,
     copies: Mutex<BTreeMap<NodeId, Replica>>,
 }
 
@@ -76,6 +79,15 @@ pub enum End {
 impl Copies {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Replica>> {
         self.copies.lock().unwrap()
+    }
+
+    /// Every query takes so long from now on.
+    pub fn answer_after(&self, time: Duration) {
+        self.query_ms.store(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn query(&self) -> Duration {
+        Duration::from_millis(self.query_ms.load(Ordering::SeqCst).max(1))
     }
 
     /// A copy as initdb and a base backup leave it.

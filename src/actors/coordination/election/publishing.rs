@@ -87,8 +87,9 @@ impl ElectionActorState {
         };
         let armed = self.heart.as_ref().and_then(|heart| heart.armed.as_ref());
         let guarded = armed.is_some_and(|(armed, _, fence_at)| *armed == epoch && *fence_at > now);
-        let writable = match &self.postgres.state {
-            PostgresState::Primary(primary) => primary.epoch == epoch && primary.writable,
+        // Of one epoch there is one primary, never started again: it took writes when the promise was made.
+        let primary = match &self.postgres.state {
+            PostgresState::Primary(primary) => primary.epoch == epoch,
             PostgresState::Unknown
             | PostgresState::Down { .. }
             | PostgresState::Starting
@@ -96,7 +97,7 @@ impl ElectionActorState {
             | PostgresState::Promoting { .. }
             | PostgresState::Stopping => false,
         };
-        let holds = on_its_way && guarded && writable && now < until;
+        let holds = on_its_way && guarded && primary && now < until;
         if !holds {
             self.promised = None;
         }

@@ -9,8 +9,6 @@ use leaderl_decision::records::MemberRecord;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What a query takes.
-const QUERY: Duration = Duration::from_millis(1);
 const SYSTEM: &str = "7000000000000000001";
 
 /// One node's PostgreSQL.
@@ -30,7 +28,7 @@ impl Postgres {
 
     /// Something the server itself is asked.
     async fn ask<T: Send>(&self, work: impl FnOnce(&mut Disk, &mut Server) -> T + Send) -> Result<T, PostgresError> {
-        sleep(QUERY).await;
+        sleep(self.copies.query()).await;
         let done = self.with(|copy| copy.server.as_mut().map(|server| work(&mut copy.disk, server)))?;
         done.ok_or_else(|| PostgresError::NoAnswer { whom: "here".into(), source: "it does not run".into() })
     }
@@ -65,7 +63,7 @@ impl PostgresServer for Postgres {
         })
     }
     async fn server(&self, _limit: Duration) -> Result<Option<ServerSeen>, PostgresError> {
-        sleep(QUERY).await;
+        sleep(self.copies.query()).await;
         let mut copies = self.copies.lock();
         flow(&mut copies);
         let Some(copy) = copies.get(&self.node) else { return Ok(None) };
@@ -209,7 +207,7 @@ impl PostgresServer for Postgres {
         self.with(|copy| copy.disk.placed = copy.disk.placed.max(up_to.0))
     }
     async fn promote(&self, _limit: Duration) -> Result<(), PostgresError> {
-        sleep(20 * QUERY).await;
+        sleep(20 * self.copies.query()).await;
         self.ask(|disk, server| {
             if server.in_recovery {
                 disk.timeline = disk.placed.max(disk.timeline) + 1;
@@ -238,7 +236,7 @@ impl PostgresServer for Postgres {
         self.ask(|disk, _| disk.end += 8).await
     }
     async fn checkpoint(&self, _limit: Duration) -> Result<(), PostgresError> {
-        sleep(50 * QUERY).await;
+        sleep(50 * self.copies.query()).await;
         self.ask(|disk, _| disk.checkpoint = disk.end).await
     }
 }
