@@ -224,10 +224,6 @@ groups() ->
      {"group/transient_ended_later_ones", "rest_for_one starts later transient ones that had ended", Rfo([c(a), c(b, transient), c(d, transient)]), [x(b, normal), x(d, shutdown), obs(), x(a, boom), obs()]},
      {"group/nested_fails_to_start", "a nested supervisor fails within the group", Ofa([c(a), sup(s, o([c(x), c(y)])), c(b)]), [plan("s/y", [err(e1)]), x(a, boom), obs()]},
      {"group/nested_fails_after_itself", "a nested supervisor over its limit fails to come back", Rfo([c(a), sup(s, i0([c(x), c(y)])), c(b)]), [plan("s/x", [err(e1), #{raise => e2}]), x("s/y", boom), obs()]},
-     {"group/sibling_dies_while_another_is_stopped", "the exit of a sibling that dies during the group's stop is flushed",
-      Ofa([c(a), c(b), c(d, #{shutdown => infinity, on_shutdown => ignore})]), [x(a, boom), as(wc(), r1), k(b), x(d, normal), obs()]},
-     {"group/rest_for_one_earlier_dies_while_later_is_stopped", "the exit of an earlier sibling is served afterwards",
-      s(rest_for_one, #{intensity => 1}, [c(a), c(b), c(d, #{shutdown => infinity, on_shutdown => ignore})]), [x(b, boom), as(wc(), r1), k(a), x(d, normal)]},
      {"group/stop_order_after_delete_and_add", "order is the order of adding", Ofa(abc()), [tc(b), dc(b), sc(c(b)), x(a, boom), obs(), down()]},
      {"group/first_start_half_way", "the first start fails in the middle of all kinds", Ofa(Mixed ++ [c(h)]), #{h => [#{raise => no}]}, [obs()]}].
 
@@ -319,8 +315,6 @@ killed() ->
      {"killed/temporary", "a killed temporary supervisor is gone", o([c(a), sup(s, #{restart => temporary}, o([c(x)]))]), [k("s"), obs()]},
      {"killed/over_the_limit", "a killed supervisor over the parent's limit", i0([c(a), sup(s, o([c(x), Slow]))]), [k("s")]},
      {"killed/in_a_group", "a killed supervisor restarts the group", s(one_for_all, [c(a), sup(s, o([c(x)])), c(b)]), [k("s"), obs()]},
-     {"killed/while_it_stops_a_slow_child", "killed in the middle of terminate_child", o([c(a), sup(s, o([c(x), c(y, #{shutdown => infinity, on_shutdown => #{delay_ms => 3000}})]))]),
-      [as(tc("s", y), r1), k("s"), adv(4000), obs()]},
      {"killed/with_requests_waiting", "they are answered with its reason", o([c(a), sup(s, o([c(x)]))]), [plan("s/z", [hold(ok)]), as(sc("s", c(z)), r1), as(#{op => which_children, sup => p("s")}, r2), k("s"), rel(), obs()]},
      {"killed/top_with_a_subtree", "the whole tree goes", o([c(a), sup(s, o([c(x), c(y, #{trap_exit => false})])), sup(u, dyn(c(t)))]), [lb("u", d1), k(top), obs(), #{op => start_top}, obs(), down()]},
      {"killed/while_the_parent_is_busy", "served later; requests before it see a dead child", o([c(a), sup(s, o([c(x)]))]), busy() ++ [as(cc(), r2), as(wc(), r3), k("s"), rel(), obs()]},
