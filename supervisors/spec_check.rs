@@ -252,8 +252,12 @@ mod tests {
             flags.spec(children.into_iter().map(|(id, words)| (id, words, start()))).unwrap_err()
         };
         assert_eq!(refused(vec![("a", plain), ("a", plain), ("b", bad)]), SpecError::DuplicateId("a"));
-        assert_eq!(refused(vec![("b", bad), ("a", plain), ("a", plain)]), SpecError::InvalidRestart("often".to_owned()));
-        let significant = ChildWords { restart: Some("transient"), significant: Some("true"), shutdown: Some("soon"), ..plain };
+        assert_eq!(
+            refused(vec![("b", bad), ("a", plain), ("a", plain)]),
+            SpecError::InvalidRestart("often".to_owned())
+        );
+        let significant =
+            ChildWords { restart: Some("transient"), significant: Some("true"), shutdown: Some("soon"), ..plain };
         assert_eq!(refused(vec![("a", significant), ("b", bad)]), SpecError::SignificantWithoutAutoShutdown("a"));
     }
 
