@@ -9,8 +9,12 @@ export SEARCH ?= 6.8.23
 # Which rows of tests/compose: names, `core`, or `all`.
 ROWS ?= all
 VECTORS ?=
+# Of `make otp-differential`: the first scenario's seed, how many of each kind, which kinds (public, deep, thin; all).
+SEED ?= 1
+COUNT ?= 100
+PROFILES ?=
 
-.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance bench fmt lint prepare
+.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance otp-differential bench bench-supervisors fmt lint prepare
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -59,6 +63,16 @@ checker-selftest:
 otp-conformance:
 	@$(PREPARE) tools
 	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
+
+## make otp-differential SEED=n COUNT=n   fresh scenarios, recorded from Erlang/OTP now and replayed against the crate
+otp-differential:
+	@$(PREPARE) erlang
+	@supervisors/tests/otp/differential.sh $(SEED) $(COUNT) $(PROFILES)
+
+## make bench-supervisors  the supervisors crate beside Erlang/OTP, as a table for docs/measurements.md
+bench-supervisors:
+	@$(PREPARE) erlang
+	@supervisors/benches/side_by_side.sh
 
 ## make bench              gaps in writes and idle cost of an optimised build, as a table for docs/measurements.md
 bench: export LEADERL_BUILD := release

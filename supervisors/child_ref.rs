@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ractor::rpc::CallResult;
-use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, RpcReplyPort};
+use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, MessagingErr, RpcReplyPort};
 use tokio::sync::watch;
 
 use crate::spec::ChildId;
@@ -131,10 +131,15 @@ impl<M: Message> ChildRef<M> {
 
     /// Sends a message to the current incarnation. Ok means delivered to its mailbox, not handled.
     pub fn cast(&self, message: M) -> Result<(), NotRunning> {
-        // Not under the lock: a message that comes back is dropped, and its `Drop` is not ours.
-        let actor = self.actor()?;
-        self.show(&message);
-        actor.send_message(message).map_err(|_| NotRunning)?;
+        let returned = match &self.slot.current.borrow().actor {
+            Some(actor) => {
+                self.show(&message);
+                actor.send_message(message).map_err(Returned::ByActor)
+            }
+            None => Err(Returned::Unsent(message)),
+        };
+        // Here the lock is free again: what came back is dropped, and its `Drop` is not ours.
+        returned.map_err(|_| NotRunning)?;
         self.slot.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -227,6 +232,12 @@ impl<M: Message> ChildRef<M> {
             current
         });
     }
+}
+
+/// A message that did not reach the child.
+enum Returned<M> {
+    ByActor(MessagingErr<M>),
+    Unsent(M),
 }
 
 impl<M> Incarnation<M> {

@@ -206,8 +206,13 @@ impl<Id: ChildId> DynamicFlock<Id> {
             ChildKey::Actor(actor) => actor,
         };
         let Some(key) = self.find(actor.get_id()) else {
-            // A dead stranger is a child that was forgotten already.
-            return if is_alive(&actor) { Err(TerminateChildError::NotFound) } else { Ok(()) };
+            if is_alive(&actor) {
+                return Err(TerminateChildError::NotFound);
+            }
+            // A dead stranger is a child that was forgotten already. It has no process, so OTP 25 forgets the entry that
+            // has none.
+            self.children.remove(&DynamicKey::Ignored);
+            return Ok(());
         };
         if let Some(process) = self.children.remove(&key).as_ref().and_then(|child| child.record.process()) {
             process.shut_down().await;
