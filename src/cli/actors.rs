@@ -19,6 +19,8 @@ const NEXT_LIMIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 /// Between two pictures of `top` and `--watch`.
 const REFRESH: Duration = Duration::from_secs(1);
+/// Shorter than this an actor is just working.
+const HELD_UP_MS: u64 = 100;
 /// What `show` prints of the flight recorder.
 const SHOWN_WITH_DETAILS: usize = 10;
 
@@ -59,7 +61,7 @@ pub async fn run(settings: &Settings, what: ActorsCommand, format: Format) -> Re
             })
             .await
         }
-        ActorsCommand::Top => top(client).await,
+        ActorsCommand::Top => top(client, format).await,
         ActorsCommand::Restart { actor } => intervene(client, &actor, Intervention::Restart, format).await,
         ActorsCommand::Kill { actor } => intervene(client, &actor, Intervention::Kill, format).await,
     }
@@ -141,24 +143,35 @@ fn said(renewed: &Renewed, how: Intervention) -> String {
     format!("{actor} was {what} ({old_pid}) and runs again ({new_pid}) after {after_ms} ms\n")
 }
 
-/// A list that is drawn again every second, with the busiest first.
-async fn top(client: &Client) -> Result<(), CliError> {
+/// An actor and how many messages it has handled since the last look.
+#[derive(Serialize)]
+struct Busy {
+    per_second: u64,
+    #[serde(flatten)]
+    actor: ActorNode,
+}
+
+/// A list that is drawn again every second: first who has been busy with one message for long, then who handles the most.
+async fn top(client: &Client, format: Format) -> Result<(), CliError> {
     let before = std::cell::RefCell::new(BTreeMap::<String, u64>::new());
     repeated(true, async || {
         let tree = tree(client).await?;
         let mut known = before.borrow_mut();
-        let rate = |node: &ActorNode| node.handled - known.get(&node.id).copied().unwrap_or(0).min(node.handled);
-        let mut all: Vec<(u64, ActorNode)> = tree
-            .flat()
-            .into_iter()
-            .filter(|node| node.kind == "worker")
-            .map(|node| (rate(node), without_children(node)))
-            .collect();
-        *known = all.iter().map(|(_, node)| (node.id.clone(), node.handled)).collect();
-        all.sort_by_key(|(rate, node)| std::cmp::Reverse((node.in_hand.clone().map(|(_, ms)| ms), *rate)));
-        Ok(listed_with("Per second", &all))
+        let all = busiest(&tree, &known);
+        *known = all.iter().map(|busy| (busy.actor.id.clone(), busy.actor.handled)).collect();
+        printed(&all, format, |all| ranked(all))
     })
     .await
+}
+
+fn busiest(tree: &ActorNode, known: &BTreeMap<String, u64>) -> Vec<Busy> {
+    let since = |node: &ActorNode| node.handled.saturating_sub(known.get(&node.id).copied().unwrap_or(node.handled));
+    let workers = tree.flat().into_iter().filter(|node| node.kind == "worker");
+    let mut all: Vec<Busy> =
+        workers.map(|node| Busy { per_second: since(node), actor: without_children(node) }).collect();
+    let held_up = |node: &ActorNode| node.in_hand.as_ref().map(|(_, ms)| *ms).filter(|ms| *ms >= HELD_UP_MS);
+    all.sort_by_key(|busy| std::cmp::Reverse((held_up(&busy.actor), busy.per_second)));
+    all
 }
 
 fn without_children(node: &ActorNode) -> ActorNode {
@@ -171,7 +184,7 @@ fn cells(node: &ActorNode) -> Vec<String> {
     let dash = || "-".to_owned();
     let worker = node.kind == "worker";
     let time = |ns: u64| if worker && node.handled > 0 { short(ns) } else { dash() };
-    let in_hand = node.in_hand.as_ref().filter(|(_, ms)| *ms >= 100);
+    let in_hand = node.in_hand.as_ref().filter(|(_, ms)| *ms >= HELD_UP_MS);
     let busy = in_hand.map(|(word, ms)| format!(" (busy with {word} for {ms}ms)")).unwrap_or_default();
     let odd = if node.lifecycle == "running" || node.lifecycle == node.state { "" } else { node.lifecycle.as_str() };
     vec![
@@ -222,12 +235,12 @@ fn listed(all: &[ActorNode]) -> String {
     table(&rows)
 }
 
-fn listed_with(column: &str, all: &[(u64, ActorNode)]) -> String {
-    let mut rows = vec![head(&["Actor", column])];
-    let cells_of = |(number, node): &(u64, ActorNode)| {
-        [node.id.clone(), number.to_string()].into_iter().chain(cells(node)).collect()
+fn ranked(all: &[Busy]) -> String {
+    let mut rows = vec![head(&["Actor", "Per second"])];
+    let row_of = |busy: &Busy| {
+        [busy.actor.id.clone(), busy.per_second.to_string()].into_iter().chain(cells(&busy.actor)).collect()
     };
-    rows.extend(all.iter().map(cells_of));
+    rows.extend(all.iter().map(row_of));
     table(&rows)
 }
 

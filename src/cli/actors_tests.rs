@@ -84,3 +84,15 @@ fn details_have_messages_ends_and_the_last_entries() {
         assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
     }
 }
+
+#[test]
+fn the_top_is_who_is_held_up_and_then_who_handles_the_most() {
+    let mut tree = ActorNode { kind: "supervisor".into(), ..leaf("leaderl") };
+    let quick = |id: &str, handled| ActorNode { handled, in_hand: Some(("tick".into(), 3)), ..leaf(id) };
+    tree.children = vec![quick("slow", 1010), quick("fast", 2050), vip(), leaf("new")];
+    let known = BTreeMap::from([("slow".to_owned(), 1000), ("fast".to_owned(), 2000), ("vip".to_owned(), 1200)]);
+    let ranks: Vec<(String, u64)> =
+        busiest(&tree, &known).into_iter().map(|busy| (busy.actor.id, busy.per_second)).collect();
+    let expected = [("vip", 0), ("fast", 50), ("slow", 10), ("new", 0)];
+    assert_eq!(ranks, expected.map(|(id, rate)| (id.to_owned(), rate)));
+}

@@ -3,6 +3,7 @@
 use super::world::{Daemon, LIMIT, World};
 use leaderl::actors::api::actor_report::ActorNode;
 use leaderl::actors::api::admin_protocol::Intervention;
+use leaderl::actors::api::control::StopMode;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -148,4 +149,58 @@ async fn a_search_branch_that_gives_up_fences_nobody_counts_as_offline_and_is_tr
     tokio::time::sleep(2000 * MS).await;
     assert_eq!(lifecycle("es").await.as_deref(), Some("running"));
     assert_eq!(leader.ctx.board.search.borrow().role, "off", "it looks again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn actors_of_the_followers_are_killed_while_a_lease_runs_out_and_nobody_waits_longer() {
+    for id in ["etcd_session", "heart_link", "election", "pg_replication", "membership"] {
+        let world = World::new().await;
+        let mut daemons = world.whole().await;
+        // The leader's daemon is gone for good without a word.
+        let mut leader = daemons.remove(0);
+        leader.control.announce(StopMode::Restart, leader.ctx.clock.now());
+        leader.sigterm();
+        leader.ended().await.unwrap();
+        let gone = Instant::now();
+        for after_ms in [1500, 4000] {
+            tokio::time::sleep_until(gone + after_ms * MS).await;
+            for follower in &daemons {
+                follower.control.inside.get().unwrap().intervene(id, Intervention::Kill).await.unwrap();
+            }
+        }
+        world.until("another node serves", || world.serves(2) || world.serves(3)).await;
+        assert!(gone.elapsed() < 5600 * MS, "{id}: {:?}", gone.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_of_the_voters_that_is_killed_while_it_waits_goes_on_waiting() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let leader = &daemons[0];
+    // Nobody streams any more: commits wait until the leader degrades, after 2 s.
+    world.copies.cut(&world.nodes[0].guid);
+    let began = Instant::now();
+    assert!(!world.copies.commit(&world.nodes[0].guid, 8));
+    for after_ms in [700, 1400, 2100] {
+        tokio::time::sleep_until(began + after_ms * MS).await;
+        leader.control.inside.get().unwrap().intervene("voters", Intervention::Kill).await.unwrap();
+    }
+    world.until("commits return", || world.copies.commit(&world.nodes[0].guid, 8)).await;
+    assert!(began.elapsed() < 3000 * MS, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_election_that_is_killed_remembers_how_often_its_node_lost_the_leadership() {
+    let world = World::new().await;
+    let daemons = world.whole().await;
+    let epoch = world.epoch();
+    world.nodes[0].heart.postgres_crashes();
+    // The same node may be the quickest to lead again.
+    world.until("a new leader", || world.epoch() > epoch && (1..=3).any(|number| world.serves(number))).await;
+    let faults = || daemons[0].ctx.board.election.borrow().faults.len();
+    assert_eq!(faults(), 1);
+    daemons[0].control.inside.get().unwrap().intervene("election", Intervention::Kill).await.unwrap();
+    tokio::time::sleep(1000 * MS).await;
+    assert_eq!(faults(), 1);
 }

@@ -135,6 +135,7 @@ fn watch(store: Arc<EtcdStore>, keys: &Keys, folder: &Path) -> Watched {
         keys: keys.clone(),
         ttl: Duration::from_secs(5),
         high_water: high_water_file::path(folder),
+        known: Arc::default(),
     };
     let (handle, watching) = watching::Watching::new(parts, Box::new(move |view| drop(tell.send(view))));
     Watched { handle, views, task: tokio::spawn(watching.run()) }

@@ -4,7 +4,7 @@
 //!          (operator).
 //! Does:    publishes the `ClusterView` on the board and casts it to ElectionActor; renews each D/10 by a hedged transaction;
 //!          compacts and defragments etcd.
-//! Restart: begins with a fresh list; renews nothing until ordered again.
+//! Restart: begins with a fresh list and the times of receipt that are on the board; renews nothing until ordered again.
 //!
 //! Watching, renewing and housekeeping are tasks of their own, so that none delays another; they end with the actor.
 
@@ -144,6 +144,7 @@ impl Actor for EtcdSessionActor {
                 keys: context.keys.clone(),
                 ttl: settings.election.leader_ttl,
                 high_water: water,
+                known: context.board.cluster.borrow().clone(),
             },
             publisher(context.clone(), me.clone()),
         );

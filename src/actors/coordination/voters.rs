@@ -2,11 +2,13 @@
 //!
 //! Hears:   `Keep`, `Rest` (ElectionActor; repeated), its own timer.
 //! Does:    `decision::voters::plan` over the board, then one step: a guarded put in etcd, or `SetSyncNames` to PostgreSQL.
-//! Restart: rests until told; then puts the record once itself before it changes any name (rule R2).
+//! Restart: rests until told; then puts the record once itself before it changes any name (rule R2). What it was waiting for
+//!          goes on from the board.
 
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
 use crate::blackbox::{self, Kind, Named, heard, own};
+use crate::board::VotersView;
 use crate::context::NodeContext;
 use crate::ports::{Compare, Txn, TxnAnswer, Write};
 use leaderl_decision::cluster::ClusterView;
@@ -131,7 +133,11 @@ impl VotersActorState {
         if self.kept.as_ref().is_some_and(|kept| kept.epoch == epoch && kept.nonce == nonce) {
             return;
         }
-        let plan = VotersState::default();
+        let before = self.ctx.board.voters.borrow().clone();
+        let mut plan = VotersState::default();
+        if before.epoch == epoch {
+            (plan.missing_since, plan.lonely_since) = (before.missing_since, before.lonely_since);
+        }
         self.kept = Some(Kept { epoch, nonce, plan, put: None, seen_from: Revision(0) });
     }
 
@@ -157,13 +163,26 @@ impl VotersActorState {
         let view = ctx.board.cluster.borrow().clone();
         let report = ctx.board.postgres.borrow().clone();
         let PostgresState::Primary(primary) = &report.state else { return };
-        if let Some(step) = kept.next_step(&ctx, &view, primary) {
+        let step = kept.next_step(&ctx, &view, primary);
+        kept.publish(&ctx);
+        if let Some(step) = step {
             carry_out(&ctx, kept, step, myself);
         }
     }
 }
 
 impl Kept {
+    fn publish(&self, ctx: &NodeContext) {
+        let VotersState { missing_since, lonely_since, .. } = &self.plan;
+        let (missing_since, lonely_since) = (missing_since.clone(), *lonely_since);
+        let view = VotersView { epoch: self.epoch, missing_since, lonely_since };
+        ctx.board.voters.send_if_modified(|shown| {
+            let changed = *shown != view;
+            *shown = view;
+            changed
+        });
+    }
+
     fn next_step(&mut self, ctx: &NodeContext, view: &ClusterView, primary: &PrimaryReport) -> Option<VoterStep> {
         let record = view.voters.as_ref()?;
         let ours = view.epoch.as_ref().filter(|seen| seen.record.epoch == self.epoch)?;

@@ -3,7 +3,7 @@
 //! Hears:   `Tick` (own timer), `Checked` (its own check, which runs beside it so that a slow one does not make it deaf).
 //! Does:    checks, counts (`decision::health_counter`), publishes its entry of `board.health`, casts `Health` to ElectionActor
 //!          after every check and at every tick, writes tripped and recovered into the journal.
-//! Restart: counts from zero and checks at once.
+//! Restart: goes on counting from its entry of the board and checks at once: a failing service does not recover by it.
 
 mod checks;
 
@@ -80,10 +80,12 @@ impl Actor for HealthActor {
         HealthArguments { context, service }: HealthArguments,
     ) -> Result<HealthState, ActorProcessingErr> {
         let ticker = Task(tokio::spawn(tick(me, context.settings().health.interval)));
+        let before = context.board().health.borrow().get(&service).cloned().unwrap_or_default();
+        let allowed = allowed(context.as_ref(), service);
         Ok(HealthState {
-            counter: HealthCounter::new(allowed(context.as_ref(), service)),
-            checked_at: Timestamp(0),
-            tripped_since: None,
+            counter: HealthCounter::resumed(allowed, before.failures, before.tripped, &before.detail),
+            checked_at: before.checked_at,
+            tripped_since: before.tripped.then_some(before.checked_at),
             check: None,
             _ticker: ticker,
             service,

@@ -84,6 +84,15 @@ impl Heart {
         }
     }
 
+    /// The postmaster dies by itself.
+    pub fn postgres_crashes(self: &Arc<Self>) {
+        let runs = self.guard.lock().unwrap().postmaster_pid();
+        if let Some(pid) = runs {
+            let event = self.ended(pid, End::Crash);
+            self.happens(event);
+        }
+    }
+
     /// SIGKILL: the kernel sends SIGQUIT to the postmaster, and nobody refreshes the VIP any more.
     fn die(&self) {
         self.story.tell(&self.node, "heart is killed");

@@ -26,6 +26,8 @@ pub struct Copies {
 }
 
 struct Replica {
+    /// Nobody streams from it.
+    cut: bool,
     disk: Disk,
     /// While the postmaster runs.
     server: Option<Server>,
@@ -81,6 +83,13 @@ impl Copies {
         self.copies.lock().unwrap()
     }
 
+    /// Nobody streams from this node any more.
+    pub fn cut(&self, node: &NodeId) {
+        if let Some(copy) = self.lock().get_mut(node) {
+            copy.cut = true;
+        }
+    }
+
     /// Every query takes so long from now on.
     pub fn answer_after(&self, time: Duration) {
         self.query_ms.store(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
@@ -109,7 +118,7 @@ impl Copies {
             slots: BTreeSet::new(),
             pointed: 0,
         };
-        self.lock().insert(node, Replica { disk, server: None });
+        self.lock().insert(node, Replica { cut: false, disk, server: None });
     }
 
     /// The postmaster starts; refused as heart's shell refuses.
@@ -192,7 +201,7 @@ fn source_of(copies: &BTreeMap<NodeId, Replica>, node: &NodeId) -> Option<(u32, 
     let copy = copies.get(node)?;
     let server = copy.server.as_ref().filter(|server| server.in_recovery)?;
     let Upstream::Node(source) = &server.upstream else { return None };
-    let from = copies.get(&source.node).filter(|from| from.server.is_some())?;
+    let from = copies.get(&source.node).filter(|from| from.server.is_some() && !from.cut)?;
     let same_path = from.disk.timeline == copy.disk.timeline && from.disk.end >= copy.disk.end
         || from.disk.timeline > copy.disk.timeline && copy.disk.end <= from.disk.began;
     same_path.then_some((from.disk.timeline, from.disk.end, from.disk.began))

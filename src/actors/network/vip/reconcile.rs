@@ -250,7 +250,8 @@ impl VipState {
         let before = match &self.bound {
             Some(before) if before == bound => return,
             Some(before) => before.clone(),
-            None => BTreeSet::new(),
+            // The first look of this incarnation: what it finds was there before.
+            None => bound.clone(),
         };
         let (came, went) = (list(bound.difference(&before)), list(before.difference(bound)));
         if !came.is_empty() {
