@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, MessagingErr, RpcReplyPort};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::spec::ChildId;
 use crate::start::StartChild;
@@ -95,6 +94,12 @@ pub enum CallError {
     Ended,
 }
 
+impl From<NotRunning> for CallError {
+    fn from(NotRunning: NotRunning) -> Self {
+        Self::NotRunning
+    }
+}
+
 impl<M: Message> ChildRef<M> {
     /// A reference to a child that is not started yet. The name is for errors and logs only: it is registered nowhere.
     pub fn new(name: impl Into<String>) -> Self {
@@ -150,18 +155,12 @@ impl<M: Message> ChildRef<M> {
         question: impl FnOnce(RpcReplyPort<T>) -> M,
         limit: Duration,
     ) -> Result<T, CallError> {
-        let actor = self.actor().map_err(|NotRunning| CallError::NotRunning)?;
-        self.slot.sent.fetch_add(1, Ordering::Relaxed);
-        let shown = |reply| {
-            let message = question(reply);
-            self.show(&message);
-            message
-        };
-        match actor.call(shown, Some(limit)).await {
-            Ok(CallResult::Success(answer)) => Ok(answer),
-            Ok(CallResult::Timeout) => Err(CallError::Timeout),
-            Ok(CallResult::SenderError) => Err(CallError::Ended),
-            Err(_) => Err(CallError::NotRunning),
+        let (reply, answer) = oneshot::channel();
+        self.cast(question(RpcReplyPort::from((reply, limit))))?;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(CallError::Ended),
+            Err(_) => Err(CallError::Timeout),
         }
     }
 
@@ -173,8 +172,14 @@ impl<M: Message> ChildRef<M> {
 
     /// Waits until an incarnation runs whose `pre_start` has succeeded, at most `limit`.
     pub async fn wait_started(&self, limit: Duration) -> Result<(), NotRunning> {
+        self.wait_incarnation(0, limit).await
+    }
+
+    /// As [`wait_started`](Self::wait_started), for the incarnation of this number or a later one: after a failure the old
+    /// one may still be there for a moment.
+    pub async fn wait_incarnation(&self, number: u64, limit: Duration) -> Result<(), NotRunning> {
         let mut current = self.slot.current.subscribe();
-        let started = current.wait_for(|incarnation| incarnation.started);
+        let started = current.wait_for(|incarnation| incarnation.started && incarnation.number >= number);
         match tokio::time::timeout(limit, started).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(NotRunning),
