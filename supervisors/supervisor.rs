@@ -22,7 +22,7 @@ use crate::static_flock::StaticFlock;
 use crate::telemetry::Tree;
 
 /// What a supervisor hears. Made by [`SupervisorHandle`](crate::SupervisorHandle) and by the supervisor itself.
-pub struct SupervisorMessage<Id>(Order<Id>);
+pub(crate) struct SupervisorMessage<Id>(Order<Id>);
 
 enum Order<Id> {
     /// A child's process, and everything below it, is gone.
