@@ -136,6 +136,5 @@ pub use spec::{
 };
 pub use spec_check::{ChildWords, SpecError, SupervisorFlags, SupervisorWords};
 pub use start::{Info, StartChild, StartContext, StartError, Started, start_actor};
-pub use supervisor::SupervisorMessage;
 pub use supervisor_ref::{DynamicSupervisor, SupervisorHandle, SupervisorRef};
 pub use telemetry::{ChildExit, Telemetry};

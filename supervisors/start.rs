@@ -12,13 +12,13 @@ use crate::child_ref::ChildRef;
 use crate::exit_port::ExitPort;
 use crate::exit_reason::{ExitReason, PanicReport};
 use crate::panics::{caught, caught_now};
-use crate::process::{Fate, Hooks, Process, Signals};
+use crate::process::{Fate, Process, Signals};
 use crate::spec::{ChildId, Shutdown, SupervisorSpec};
 use crate::spec_check::SpecError;
 use crate::supervised::{Publication, Supervised};
 use crate::supervisor::{Birth, Place, Supervisor};
 use crate::supervisor_ref::SupervisorHandle;
-use crate::telemetry::{ChildHooks, Tree};
+use crate::telemetry::Tree;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type StartFn<Id> = dyn Fn(StartContext<Id>) -> BoxFuture<Result<Started<Id>, StartError<Id>>> + Send + Sync;
@@ -165,9 +165,7 @@ impl<Id: ChildId> StartContext<Id> {
     }
 
     fn fate(&self) -> Arc<Fate> {
-        let telemetry = self.tree.telemetry.clone();
-        let path = &self.path;
-        Fate::new(telemetry.map(|telemetry| Box::new(ChildHooks { telemetry, path: path.clone() }) as Box<dyn Hooks>))
+        Fate::new(self.tree.hooks(&self.path))
     }
 }
 

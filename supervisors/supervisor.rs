@@ -22,7 +22,7 @@ use crate::static_flock::StaticFlock;
 use crate::telemetry::Tree;
 
 /// What a supervisor hears. Made by [`SupervisorHandle`](crate::SupervisorHandle) and by the supervisor itself.
-pub struct SupervisorMessage<Id>(Order<Id>);
+pub(crate) struct SupervisorMessage<Id>(Order<Id>);
 
 enum Order<Id> {
     /// A child's process, and everything below it, is gone.
@@ -231,9 +231,7 @@ impl<Id: ChildId> Core<Id> {
         if admission == Admission::TooMany {
             let RestartIntensity { restarts, within } = self.intensity;
             tracing::error!(supervisor = %self.place(), restarts, ?within, "too many restarts: the supervisor gives up");
-            if let Some(telemetry) = &self.tree.telemetry {
-                telemetry.gave_up(&self.path);
-            }
+            self.tree.gave_up(&self.path);
         }
         admission
     }
@@ -257,9 +255,7 @@ impl<Id: ChildId> Core<Id> {
     }
 
     pub(crate) fn report_restart(&self, policy: &ChildPolicy<Id>, after: &ExitReason) {
-        if let Some(telemetry) = &self.tree.telemetry {
-            telemetry.restarted(&self.path_of(&policy.id), after);
-        }
+        self.tree.restarted(|| self.path_of(&policy.id), after);
     }
 
     /// A child that was asked to stop ended otherwise: told, and nothing else.

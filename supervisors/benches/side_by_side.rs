@@ -42,7 +42,7 @@ async fn restart_latency() -> Result<(), AnyError> {
 }
 
 async fn calls_and_casts() -> Result<(), AnyError> {
-    let pair = Pair::start().await?;
+    let pair = Pair::start(None).await?;
     println!("calls {:.0} per_s", CALLS as f64 / pair.calls(CALLS).await?.as_secs_f64());
     println!("casts {:.0} per_s", CASTS as f64 / pair.casts(CASTS).await?.as_secs_f64());
     pair.root.stop(ExitReason::Shutdown).await;

@@ -10,6 +10,7 @@ trap 'rm -rf "$out"' EXIT
 pin=$(command -v taskset >/dev/null && [ "$(nproc)" -gt 2 ] && echo "taskset -c 0,1" || true)
 cargo bench --quiet -p supervisors --bench side_by_side --no-run
 erlc -o "$out" side_by_side.erl
+export ERL_CRASH_DUMP=/dev/null
 for _ in $(seq "$turns"); do
     $pin cargo bench --quiet -p supervisors --bench side_by_side >> "$out/rust"
     $pin erl -noinput +S 2:2 -pa "$out" -run side_by_side main >> "$out/erlang"

@@ -4,9 +4,10 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{AnyError, Flock, Pair, Restarting, runtime};
+use common::{AnyError, Deaf, Flock, Listener, Pair, Restarting, runtime};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use supervisors::ExitReason;
 
@@ -68,30 +69,33 @@ fn dynamic_children(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From one actor to another through its `ChildRef`.
+/// From one actor to another through its `ChildRef`; and what a telemetry costs that hears everything and does nothing.
 fn messages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("between two actors");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("call", |bencher| {
-        bencher.iter_custom(|times| {
-            measured(async move {
-                let pair = Pair::start().await?;
-                let took = pair.calls(times).await?;
-                pair.root.stop(ExitReason::Shutdown).await;
-                Ok(took)
-            })
+    for name in ["", ", with a telemetry"] {
+        let telemetry = move || -> Listener { if name.is_empty() { None } else { Some(Arc::new(Deaf)) } };
+        group.bench_function(format!("call{name}"), |bencher| {
+            bencher.iter_custom(|times| {
+                measured(async move {
+                    let pair = Pair::start(telemetry()).await?;
+                    let took = pair.calls(times).await?;
+                    pair.root.stop(ExitReason::Shutdown).await;
+                    Ok(took)
+                })
+            });
         });
-    });
-    group.bench_function("cast", |bencher| {
-        bencher.iter_custom(|times| {
-            measured(async move {
-                let pair = Pair::start().await?;
-                let took = pair.casts(times).await?;
-                pair.root.stop(ExitReason::Shutdown).await;
-                Ok(took)
-            })
+        group.bench_function(format!("cast{name}"), |bencher| {
+            bencher.iter_custom(|times| {
+                measured(async move {
+                    let pair = Pair::start(telemetry()).await?;
+                    let took = pair.casts(times).await?;
+                    pair.root.stop(ExitReason::Shutdown).await;
+                    Ok(took)
+                })
+            });
         });
-    });
+    }
     group.finish();
 }
 

@@ -208,6 +208,41 @@ async fn telemetry_hears_of_every_end() {
     assert_eq!(*heard.0.lock().unwrap(), expected);
 }
 
+/// Panics at everything it is told.
+struct Upset;
+
+impl Telemetry<&'static str> for Upset {
+    fn exited(&self, _: &ChildExit<'_, &'static str>) {
+        panic!("exited");
+    }
+
+    fn handling(&self, _: &[&'static str], _: ActorId, _: &dyn Any) {
+        panic!("handling");
+    }
+
+    fn restarted(&self, _: &[&'static str], _: &ExitReason) {
+        panic!("restarted");
+    }
+
+    fn gave_up(&self, _: &[&'static str]) {
+        panic!("gave up");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_telemetry_that_panics_ends_nobody() {
+    supervisors::install_panic_hook();
+    let journal = Journal::default();
+    let a = probe("a", &journal);
+    let spec = SupervisorSpec::new(Strategy::OneForOne).intensity(restarts(1)).child(a.spec.clone());
+    let root = start_root_with(spec.starts(), Some(Arc::new(Upset))).await.unwrap().unwrap();
+    assert_eq!(a.reference.call(ProbeMessage::GetIncarnation, LIMIT).await, Ok(1));
+    a.reference.cast(ProbeMessage::Exit(ExitReason::Failed("boom".into()))).unwrap();
+    a.reference.wait_incarnation(2, LIMIT).await.unwrap();
+    a.reference.cast(ProbeMessage::Exit(ExitReason::Failed("bang".into()))).unwrap();
+    assert_eq!(root.wait().await, ExitReason::Shutdown);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_knows_what_waits_and_for_how_long() {
     let journal = Journal::default();

@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Child, Journal, LIMIT, Probe, ProbeMessage, probe, settle, slow_probe};
 use supervisors::{
-    CallError, ChildNow, ChildRef, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, StartChild, StartError,
-    Strategy, SupervisorSpec, restarts, start_root,
+    CallError, ChildExit, ChildNow, ChildRef, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, SpecError, StartChild,
+    StartChildError, StartError, Strategy, SupervisorSpec, Telemetry, restarts, start_root, start_root_with,
 };
 
 fn tree(strategy: Strategy, children: &[&Child]) -> SupervisorSpec<&'static str> {
@@ -261,4 +261,61 @@ async fn a_stop_by_ractor_itself_is_orderly_too() {
     root.supervisor().cell().stop(Some("boom".to_owned()));
     assert_eq!(root.wait().await, ExitReason::Failed("boom".into()));
     assert_eq!(journal.take(), ["b stopping (shutdown)", "b dropped", "a stopping (shutdown)", "a dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_stops_by_its_own_will_keeps_its_own_reason() {
+    let journal = Journal::default();
+    let mut a = slow_probe("a", &journal, Duration::from_secs(2));
+    a.spec = a.spec.restart(Restart::Transient);
+    let root = start_root(tree(Strategy::OneForOne, &[&a])).await.unwrap();
+    a.reference.cast(ProbeMessage::StopSelf("shutdown: my own work is done")).unwrap();
+    settle().await;
+    root.supervisor().terminate_child("a").await.unwrap();
+    assert_eq!(journal.take(), ["a started", "a stopping (itself)", "a dropped"]);
+    root.supervisor().restart_child("a").await.unwrap();
+    let child = &root.snapshot().await.unwrap().children[0];
+    assert_eq!(
+        (child.incarnation, child.last_exit.as_ref()),
+        (2, None),
+        "the supervisor stopped it: no exit of its own"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_signal_decides_how_a_child_ends() {
+    let journal = Journal::default();
+    let a = slow_probe("a", &journal, Duration::from_secs(3));
+    let inner = tree(Strategy::OneForOne, &[&a]);
+    let inner = ChildSpec::supervisor("inner", inner).shutdown(Shutdown::Within(Duration::from_secs(1)));
+    let heard = Arc::new(Ends::default());
+    let spec = tree(Strategy::OneForOne, &[]).child(inner);
+    let root = start_root_with(spec.starts(), Some(heard.clone())).await.unwrap().unwrap();
+    // After a second the supervisor is killed, and its child gets the signal `killed` while it still cleans up.
+    root.supervisor().terminate_child("inner").await.unwrap();
+    assert_eq!(*heard.0.lock().unwrap(), ["inner: killed", "a: shutdown"]);
+}
+
+/// Who ended, and why.
+#[derive(Default)]
+struct Ends(Mutex<Vec<String>>);
+
+impl Telemetry<&'static str> for Ends {
+    fn exited(&self, exit: &ChildExit<'_, &'static str>) {
+        self.0.lock().unwrap().push(format!("{}: {}", exit.path.last().unwrap_or(&"root"), exit.reason));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_added_child_is_checked_by_its_supervisor() {
+    let journal = Journal::default();
+    let (a, b) = (probe("a", &journal), probe("b", &journal));
+    let root = start_root(tree(Strategy::OneForOne, &[&a])).await.unwrap();
+    let significant = b.spec.clone().restart(Restart::Transient).significant(true);
+    let refused = root.supervisor().start_child(significant).await.err();
+    assert_eq!(refused, Some(StartChildError::Spec(SpecError::SignificantWithoutAutoShutdown("b"))));
+    let never = StartChild::new(|_| async { panic!("nobody starts it") });
+    assert_eq!(root.supervisor().start_dynamic(never).await.err(), Some(StartChildError::WrongKind));
+    assert!(matches!(root.supervisor().start_child(a.spec).await, Err(StartChildError::AlreadyStarted(_))));
+    assert_eq!(root.supervisor().count_children().await.unwrap().specs, 1);
 }

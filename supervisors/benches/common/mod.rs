@@ -1,13 +1,13 @@
 //! The actor and the trees that are measured.
 #![allow(dead_code)] // Each benchmark uses its part.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use supervisors::{
     ChildPolicy, ChildRef, ChildSpec, DynamicSupervisor, ExitReason, Restart, RootHandle, Strategy, SupervisorSpec,
-    restarts, start_actor, start_root,
+    Telemetry, restarts, start_actor, start_root_with,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -81,13 +81,23 @@ pub(crate) fn runtime() -> Result<Runtime, AnyError> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?)
 }
 
+/// A tree that never gives up.
 pub(crate) async fn tree(
-    strategy: Strategy,
     children: impl IntoIterator<Item = ChildSpec<&'static str>>,
+    telemetry: Listener,
 ) -> Result<RootHandle<&'static str>, AnyError> {
     let often = restarts(1_000_000).within(Duration::from_secs(1));
-    Ok(start_root(SupervisorSpec::new(strategy).intensity(often).children(children)).await?)
+    let spec = SupervisorSpec::new(Strategy::OneForOne).intensity(often).children(children);
+    Ok(start_root_with(spec.starts(), telemetry).await?.ok_or("no root")?)
 }
+
+/// Whoever is to hear of a tree, if anybody.
+pub(crate) type Listener = Option<Arc<dyn Telemetry<&'static str>>>;
+
+/// Hears everything and does nothing.
+pub(crate) struct Deaf;
+
+impl Telemetry<&'static str> for Deaf {}
 
 /// One worker that tells how long each of its restarts took.
 pub(crate) struct Restarting {
@@ -101,7 +111,7 @@ impl Restarting {
         let (born, births) = mpsc::unbounded_channel();
         let worker = ChildRef::new("worker");
         let spec = ChildSpec::worker("worker", worker.starts(move || (Worker, Some(born.clone()))));
-        Ok(Self { root: tree(Strategy::OneForOne, [spec]).await?, worker, births })
+        Ok(Self { root: tree([spec], None).await?, worker, births })
     }
 
     /// From the worker's exit until its successor's init is done.
@@ -122,7 +132,7 @@ impl Flock {
     pub(crate) async fn start() -> Result<Self, AnyError> {
         let policy = ChildPolicy::worker("worker").restart(Restart::Temporary);
         let workers = DynamicSupervisor::new(policy, |()| start_actor(|| (Worker, None)));
-        let root = tree(Strategy::OneForOne, [ChildSpec::supervisor("workers", workers.spec())]).await?;
+        let root = tree([ChildSpec::supervisor("workers", workers.spec())], None).await?;
         Ok(Self { root, workers })
     }
 
@@ -149,11 +159,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) async fn start() -> Result<Self, AnyError> {
+    pub(crate) async fn start(telemetry: Listener) -> Result<Self, AnyError> {
         let (one, other) = (ChildRef::new("one"), ChildRef::new("other"));
         let children = [("one", &one), ("other", &other)];
         let specs = children.map(|(id, child)| ChildSpec::worker(id, child.starts(|| (Worker, None))));
-        Ok(Self { root: tree(Strategy::OneForOne, specs).await?, one, other })
+        Ok(Self { root: tree(specs, telemetry).await?, one, other })
     }
 
     pub(crate) async fn calls(&self, times: u64) -> Result<Duration, AnyError> {

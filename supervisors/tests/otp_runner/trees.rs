@@ -44,9 +44,12 @@ async fn start(
         panic!("{raised}");
     }
     let result = carry_out(&world, &path, &spec, &outcome, context).await;
+    if !is_supervisor {
+        hand_over(TURNS_OF_A_STOP).await;
+    }
     record(&world, &path, is_supervisor, &result);
     if is_supervisor {
-        hand_over().await;
+        hand_over(TURNS_OF_A_STOP - 1).await;
     }
     match outcome.get("ok_info") {
         Some(info) => result.map(|started| started.with_info(info.clone())),
@@ -65,11 +68,17 @@ fn record(world: &World, path: &str, is_supervisor: bool, result: &Result<Starte
     }
 }
 
-/// In Erlang a supervisor that has started runs on while its parent is woken, and first handles what happened to its
-/// children during the start. Here the parent would run on; so it gives way: to the supervisor, to the child that this
-/// one stops, and to the supervisor's exit port.
-async fn hand_over() {
-    for _ in 0..3 {
+/// How often the scheduler comes round while a supervisor stops a child: to the child, the exit port, the supervisor.
+const TURNS_OF_A_STOP: usize = 3;
+
+/// Gives way so many times.
+///
+/// In Erlang a start takes as long as a stop: one turn of the child between two of its supervisor. Here it takes no turn
+/// at all, so a supervisor that starts children would overtake another one that restarts its own at the same time, which
+/// happens if a child died while its supervisor was being started. A supervisor that has started runs on there while its
+/// parent is woken, and comes first here too.
+async fn hand_over(turns: usize) {
+    for _ in 0..turns {
         let mut woken = false;
         std::future::poll_fn(|cx| {
             if std::mem::replace(&mut woken, true) {
