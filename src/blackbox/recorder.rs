@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many of the newest entries are compared with a new one.
-const LOOK_BACK: usize = 8;
+/// So many of the newest entries are compared with a new one: an election that leads has some twenty kinds that repeat.
+const LOOK_BACK: usize = 32;
 /// Notes of one entry; what comes after them is only counted.
 pub(super) const MOST_NOTES: usize = 32;
 /// Bytes of a text.

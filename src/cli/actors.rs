@@ -189,7 +189,7 @@ fn cells(node: &ActorNode) -> Vec<String> {
     let odd = if node.lifecycle == "running" || node.lifecycle == node.state { "" } else { node.lifecycle.as_str() };
     vec![
         format!("{}{busy}{odd}", node.state),
-        age(node.in_state_ms / 1000),
+        if node.pid.is_empty() && node.in_state_ms == 0 { dash() } else { age(node.in_state_ms / 1000) },
         node.mailbox.map_or_else(dash, |waiting| waiting.to_string()),
         if worker { node.handled.to_string() } else { dash() },
         time(node.p50_ns),
@@ -200,10 +200,11 @@ fn cells(node: &ActorNode) -> Vec<String> {
     ]
 }
 
-/// `850ns`, `12us`, `3.4ms`, `2.0s`.
+/// `850ns`, `12us`, `3.4ms`, `2.0s`; what takes no time at all is no message.
 fn short(ns: u64) -> String {
     match ns {
-        0..1_000 => format!("{ns}ns"),
+        0 => "-".to_owned(),
+        1..1_000 => format!("{ns}ns"),
         1_000..1_000_000 => format!("{}us", ns / 1_000),
         1_000_000..1_000_000_000 => format!("{:.1}ms", ns as f64 / 1e6),
         _ => format!("{:.1}s", ns as f64 / 1e9),

@@ -54,7 +54,7 @@ pub struct ActorNode {
     pub in_lifecycle_ms: u64,
     /// Another one for every incarnation; empty without a process.
     pub pid: String,
-    /// Restarts so far: of a worker in the daemon's life, of a supervisor in its own supervisor's.
+    /// Restarts so far, for whatever reason: of a worker in the daemon's life, of a supervisor in its own supervisor's.
     pub restarts: u64,
     /// Messages of others that wait; not known of supervisors.
     pub mailbox: Option<u64>,
@@ -112,7 +112,7 @@ impl ActorNode {
             lifecycle: lifecycle.to_owned(),
             in_lifecycle_ms,
             pid,
-            restarts: if is_worker { record.starts.saturating_sub(1) } else { child.restarts },
+            restarts: if is_worker { record.starts } else { child.incarnation }.saturating_sub(1),
             mailbox: child.sent.filter(|_| is_worker).map(|sent| sent.saturating_sub(record.mail_taken)),
             in_hand: record.in_hand.map(|(word, since)| (word.to_owned(), clocks.ms_since(since))),
             handled: if is_worker { record.all.count } else { child.handled },
