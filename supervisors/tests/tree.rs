@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use common::{Child, Journal, LIMIT, Probe, ProbeMessage, probe, settle, slow_probe};
 use supervisors::{
-    CallError, ChildExit, ChildNow, ChildRef, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, SpecError, StartChild,
-    StartChildError, StartError, Strategy, SupervisorSpec, Telemetry, restarts, start_root, start_root_with,
+    CallError, ChildExit, ChildNow, ChildRef, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, SpecError,
+    StartChild, StartChildError, StartError, Strategy, SupervisorSpec, Telemetry, restarts, start_root,
+    start_root_with,
 };
 
 fn tree(strategy: Strategy, children: &[&Child]) -> SupervisorSpec<&'static str> {
