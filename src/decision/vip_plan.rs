@@ -37,7 +37,7 @@ pub struct Vip {
 /// What the election wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VipWish {
-    /// Nothing was said since this actor started: change nothing.
+    /// Nothing was said since this actor started: change nothing that anybody keeps.
     #[default]
     Undecided,
     /// Clients are let in here.
@@ -58,6 +58,8 @@ pub struct VipFacts {
     pub bound: BTreeSet<Vip>,
     /// What heart says it keeps alive.
     pub guarded: BTreeSet<Vip>,
+    /// heart answers, is armed for nothing and keeps no address.
+    pub nobody_keeps: bool,
     /// The epoch whose assignment heart has acknowledged to this actor; `None` after a release.
     pub assigned: Option<Epoch>,
     /// heart has acknowledged a release since the wish became `Elsewhere`.
@@ -87,6 +89,8 @@ pub enum VipCommand {
 /// What to do now.
 pub fn plan(wish: VipWish, facts: &VipFacts) -> Vec<VipCommand> {
     match wish {
+        // Left over from a crash, or put here by hand: it must not wait for a leader, or for etcd, to be known.
+        VipWish::Undecided if facts.nobody_keeps => facts.bound.iter().cloned().map(VipCommand::Remove).collect(),
         VipWish::Undecided => Vec::new(),
         VipWish::Here { epoch } => plan_here(epoch, facts),
         VipWish::Elsewhere => plan_elsewhere(facts),

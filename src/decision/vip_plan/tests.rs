@@ -16,7 +16,7 @@ fn at_ms(ms: u64) -> Timestamp {
 const HERE: VipWish = VipWish::Here { epoch: Epoch(7) };
 
 #[test]
-fn undecided_changes_nothing_whatever_is_there() {
+fn undecided_changes_nothing_that_anybody_may_keep() {
     let facts = VipFacts {
         configured: set(&[vip(1, "eth0")]),
         bound: set(&[vip(1, "eth0"), vip(1, "eth1")]),
@@ -24,6 +24,18 @@ fn undecided_changes_nothing_whatever_is_there() {
         ..VipFacts::default()
     };
     assert_eq!(plan(VipWish::Undecided, &facts), []);
+}
+
+#[test]
+fn undecided_removes_a_copy_that_nobody_keeps() {
+    let facts = VipFacts {
+        configured: set(&[vip(1, "eth0")]),
+        bound: set(&[vip(1, "eth0"), vip(1, "eth1")]),
+        nobody_keeps: true,
+        ..VipFacts::default()
+    };
+    let removed = [vip(1, "eth0"), vip(1, "eth1")].map(VipCommand::Remove);
+    assert_eq!(plan(VipWish::Undecided, &facts), removed);
 }
 
 #[test]
@@ -48,6 +60,7 @@ fn a_settled_assignment_needs_nothing_more() {
         configured: here.clone(),
         bound: here.clone(),
         guarded: here,
+        nobody_keeps: false,
         assigned: Some(Epoch(7)),
         probed: Some(Epoch(7)),
         released: false,
@@ -63,6 +76,7 @@ fn while_serving_a_copy_on_another_interface_is_removed() {
         configured: here.clone(),
         bound: set(&[vip(1, "eth0"), vip(1, "lo")]),
         guarded: here,
+        nobody_keeps: false,
         assigned: Some(Epoch(7)),
         probed: Some(Epoch(7)),
         released: false,

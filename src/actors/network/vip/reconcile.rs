@@ -4,7 +4,7 @@ use super::{CLAIM_MEMORY, HEART_LIMIT, KERNEL_LIMIT, VipState};
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::blackbox;
 use crate::board::VipView;
-use crate::heart::protocol::VipAddress;
+use crate::heart::protocol::{HeartState, VipAddress};
 use crate::ports::{AddressSnapshot, AddressTableError, BoundAddress};
 use leaderl_decision::model::{Epoch, Reason, Timestamp};
 use leaderl_decision::vip_plan::{self, Announcing, Vip, VipCommand, VipFacts, VipWish};
@@ -127,12 +127,14 @@ impl VipState {
 
     fn facts(&mut self, seen: Option<&Seen>) -> VipFacts {
         let heart = self.heart.borrow_and_update();
+        let nobody_keeps = keeps_nothing(heart.as_ref());
         let guarded = heart.iter().flat_map(|heart| &heart.vips);
         let guarded = guarded.map(|vip| Vip { ip: vip.ip, prefix: vip.prefix, interface: vip.interface.clone() });
         VipFacts {
             configured: seen.map(|seen| seen.configured.clone()).unwrap_or_default(),
             bound: seen.map(|seen| seen.bound.clone()).unwrap_or_default(),
             guarded: guarded.collect(),
+            nobody_keeps,
             assigned: self.assigned,
             released: self.released,
             probed: self.probed,
@@ -260,6 +262,9 @@ impl VipState {
         if !went.is_empty() {
             let (code, why) = match self.wish {
                 VipWish::Here { .. } => ("vip-lost", "although this node leads"),
+                VipWish::Undecided if keeps_nothing(self.heart.borrow().as_ref()) => {
+                    ("vip-stale-removed", "for nobody keeps it here")
+                }
                 VipWish::Undecided => ("vip-lost", "before this node was told anything"),
                 VipWish::Elsewhere => ("vip-released", "because this node serves nobody"),
             };
@@ -304,6 +309,11 @@ impl VipState {
             changed
         });
     }
+}
+
+/// heart answers, is armed for nothing, and keeps no address.
+fn keeps_nothing(heart: Option<&HeartState>) -> bool {
+    heart.is_some_and(|heart| heart.armed.is_none() && heart.vips.is_empty())
 }
 
 /// An address table's refusal as a reason for people.

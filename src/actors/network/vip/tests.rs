@@ -74,6 +74,29 @@ async fn an_assignment_probes_orders_heart_verifies_announces_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_that_nobody_keeps_is_removed_before_anybody_says_who_leads() {
+    let (node, _actor, mut journal) = start(settings(&[VIP])).await;
+    node.kernel(|table| {
+        table.insert(bound(VIP, "eth0"));
+    });
+    pass(Duration::from_millis(10)).await;
+    assert!(!has(&node, VIP));
+    assert!(has(&node, "10.0.0.1"), "the publish address stays");
+    assert_eq!(codes(&mut journal).last().unwrap(), "vip-stale-removed(0)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn undecided_without_hearts_word_a_copy_stays() {
+    let (node, _actor, _journal) = start(settings(&[VIP])).await;
+    node.heart.send_replace(None);
+    node.kernel(|table| {
+        table.insert(bound(VIP, "eth0"));
+    });
+    pass(Duration::from_millis(10)).await;
+    assert!(has(&node, VIP), "it may be the one that heart keeps");
+}
+
+#[tokio::test(start_paused = true)]
 async fn release_is_answered_when_the_kernel_shows_no_copy_on_any_interface() {
     let (node, actor, mut journal) = start(settings(&[VIP])).await;
     actor.cast(VipMessage::Assign { epoch: Epoch(7) }).unwrap();
