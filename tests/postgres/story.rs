@@ -207,13 +207,17 @@ async fn rebuilt(a: &Node, c: &Node, cluster: &Cluster) {
     let path = a.ctx.settings.node.state_dir.join("marks/unsynced.json");
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("marks");
     std::fs::write(path, mark).expect("a mark");
+    // As a rewind leaves it that was killed.
+    let parent = a.data().parent().expect("a directory").to_path_buf();
+    std::fs::write(parent.join("pg_control.before-rewind"), "saved").expect("a saved control file");
     let began = Instant::now();
     cluster.follow(a, c, 3, 22);
     a.until("marked", |report| report.unsynced.is_some()).await;
     in_sync(a, c).await;
     took("rebuilt beside the old copy, in sync", began.elapsed());
-    let parent = a.data().parent().expect("a directory").to_path_buf();
     assert!(parent.join("data.old-3/PG_VERSION").exists(), "the old copy is kept");
+    assert!(parent.join("data.old-3/pg_control.before-rewind").exists(), "with what was saved from it");
+    assert!(!parent.join("pg_control.before-rewind").exists());
     assert!(!parent.join("data.new").exists());
 }
 

@@ -95,7 +95,9 @@ impl Files {
         let (data, side) = (&self.layout.data, &self.layout.side);
         let attempt = || -> io::Result<()> {
             if fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some()) {
-                fs::rename(data, free_name(data, epoch))?;
+                let old = free_name(data, epoch);
+                fs::rename(data, &old)?;
+                keep_with(&self.layout.control_copy, &old)?;
             } else {
                 match fs::remove_dir(data) {
                     Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -145,6 +147,15 @@ impl Files {
     pub(super) fn tool_words(&self) -> String {
         let text = fs::read_to_string(&self.layout.tool_log).unwrap_or_default();
         text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+    }
+}
+
+/// What a rewind that did not end has saved belongs to the files it was saved from.
+fn keep_with(saved: &Path, old: &Path) -> io::Result<()> {
+    let Some(name) = saved.file_name() else { return Ok(()) };
+    match fs::rename(saved, old.join(name)) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
