@@ -6,7 +6,7 @@ PREPARE := tests/compose/prepare.sh
 COMPOSE := target/debug/compose
 # The search engine of the nodes: 6.8.23, 7.17.29 or opensearch-2.19.1.
 export SEARCH ?= 6.8.23
-# Which rows of tests/compose: names, `core`, or `all`.
+# Which rows of tests/compose: names, ids of the fault catalogue such as P03, `core`, or `all`.
 ROWS ?= all
 VECTORS ?=
 # Of `make otp-differential`: the first scenario's seed, how many of each kind, which kinds (public, deep, thin; all).
@@ -51,7 +51,7 @@ test-compose:
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows "$(ROWS)"
 
-## make chaos ROWS=        the same, for the rows of the fault catalogue
+## make chaos ROWS=        the same; an id of the fault catalogue, such as P03, chooses every row that injects it
 chaos: test-compose
 
 ## make checker-selftest   the row checker must report a deleted row, a duplicate, and a second writer of 100 ms

@@ -188,6 +188,14 @@ nofile() {
   printf '%s' "$to"
 }
 
+# What wallclock.c is for.
+wallclock() {
+  local to="$cache/bin/wallclock.so"
+  mkdir -p "$cache/bin"
+  [ -s "$to" ] && [ ! "$here/image/wallclock.c" -nt "$to" ] || cc -shared -fPIC -O2 -o "$to" "$here/image/wallclock.c" -ldl
+  printf '%s' "$to"
+}
+
 # BUILD_TARGETS: what cargo builds; `--all-targets` right after `cargo test` reuses what that has compiled.
 # LEADERL_BUILD=release: the nodes run an optimised leaderl, as for `make bench`.
 images() {
@@ -199,7 +207,7 @@ images() {
     (cd "$top" && cargo build --quiet --release -p leaderl --bin leaderl)
   fi
   node=$(stripped leaderl "${LEADERL_BUILD:-debug}")
-  build "leaderl-node:$search" "$here/image/node.Dockerfile" "$(context node "$node" "$(nofile)")" --build-arg "BASE=leaderl-node-base:$search"
+  build "leaderl-node:$search" "$here/image/node.Dockerfile" "$(context node "$node" "$(nofile)" "$(wallclock)")" --build-arg "BASE=leaderl-node-base:$search"
   frontend=$(stripped checker)
   build leaderl-frontend "$here/image/frontend.Dockerfile" "$(context frontend "$frontend")" --build-arg BASE=leaderl-frontend-base
 }

@@ -141,7 +141,7 @@ async fn show_events(cluster: &Cluster, node: &str, since: SystemTime) -> Outcom
 
 async fn bill(cluster: &Cluster, traffic: Traffic) -> Outcome<bool> {
     let finished = traffic.stop().await?;
-    let judgement = finished.judge(cluster, &Cluster::names()).await?;
+    let judgement = finished.judge(cluster, &Cluster::names(), &[]).await?;
     let rows = &judgement.rows;
     let documents = finished.documents_acknowledged()?;
     let found = cluster.documents(1).await?;

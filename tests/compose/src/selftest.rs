@@ -111,7 +111,7 @@ async fn judged(cluster: &Cluster, run: i32, plant: &str) -> Outcome<Judgement> 
         let line = format!("psql -v ON_ERROR_STOP=1 -h /tmp -U chef_pgsql -d postgres -qc \"{plant}\"");
         shell(cluster, &names[0], "postgres", &format!("PGPASSWORD={PASSWORD} {line}")).await?;
     }
-    finished.judge(cluster, &names).await
+    finished.judge(cluster, &names, &[]).await
 }
 
 async fn clean(cluster: &Cluster) -> Outcome<()> {
@@ -168,7 +168,7 @@ async fn second_writer(cluster: &Cluster) -> Outcome<()> {
         let _ = processes::send(pid, Signal::SIGKILL);
     }
     let finished = traffic.stop().await?;
-    let judgement = finished.judge(cluster, &[second]).await?;
+    let judgement = finished.judge(cluster, &[second], &[]).await?;
     match &judgement.rows.two_writers[..] {
         [only] if only.older.timeline == 1 && only.newer.timeline == 2 && only.overlap_ms >= 50.0 => {
             println!("        (overlap {:.0} ms seen)", only.overlap_ms);

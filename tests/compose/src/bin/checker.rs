@@ -1,11 +1,13 @@
 //! The row checker's command, as it runs in the frontend container.
 
 use clap::{Parser, Subcommand};
+use leaderl_compose::checker::arp::Probe;
 use leaderl_compose::checker::{analysis, observations, read_back, record, watch, writer};
 use leaderl_compose::{Failure, Outcome, While};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Writes numbered rows, observes the cluster from outside, and judges what came of it")]
@@ -29,6 +31,12 @@ enum Verb {
         /// Where the observations go.
         #[arg(long)]
         log: PathBuf,
+    },
+    /// Claim the VIP for ten minutes, as a machine does that should not have it.
+    Announce {
+        /// The VIP.
+        #[arg(long)]
+        vip: Ipv4Addr,
     },
     /// Read all rows of a run from all nodes and judge; exit 1 when something is wrong. The password is in `CHECKER_PASSWORD`.
     Verify {
@@ -74,6 +82,7 @@ async fn carry_out(verb: Verb) -> Outcome<bool> {
             writer::run(order).await.map(|()| true)
         }
         Verb::Watch { nodes, vip, log } => watch::run(addresses(&nodes)?, vip, log).await.map(|()| true),
+        Verb::Announce { vip } => Probe::open("eth0", vip)?.claim(Duration::from_secs(600)).map(|()| true),
         Verb::Verify { nodes, port, user, run, directory, json } => {
             let password = std::env::var("CHECKER_PASSWORD").during(|| "CHECKER_PASSWORD".into())?;
             let rows = read_back::rows(&addresses(&nodes)?, port, &user, &password, run).await?;

@@ -96,8 +96,8 @@ async fn carry_out(verb: Verb) -> Outcome<bool> {
         Verb::DemoDown => demo::down().await.map(|()| true),
         Verb::Bench { times } => bench::run(times).await,
         Verb::Rows => {
-            for row in rows::ROWS {
-                println!("{:<26} {}{}", row.name, row.about, if row.core { " (core)" } else { "" });
+            for row in rows::all() {
+                println!("{:<32} {}{}", row.name, row.about, if row.core { " (core)" } else { "" });
             }
             Ok(true)
         }

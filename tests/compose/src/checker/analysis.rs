@@ -1,7 +1,7 @@
 //! Pure judgement: what the clients were told against what the nodes hold.
 
 use super::record::{Answer, Attempt};
-use super::report::{Latency, Overlap, Reign, Report, RowName};
+use super::report::{Asked, Latency, Overlap, Reign, Report, RowName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many rows are named in a report.
@@ -17,6 +17,7 @@ pub fn judge(attempts: &[Attempt], rows: &BTreeMap<String, Vec<RowName>>) -> Rep
         refused: count(Answer::Refused),
         unknown: count(Answer::Unknown),
         reigns: reigns(&acknowledged),
+        asked_by_route: asked(attempts),
         latency_ms: latency(&acknowledged),
         ..Report::default()
     };
@@ -122,6 +123,32 @@ fn silences(acknowledged: &[&Attempt], report: &mut Report) {
 fn longest_pause(times: &mut [u64]) -> (u64, u64) {
     times.sort_unstable();
     times.windows(2).map(|pair| (pair[0], pair[1] - pair[0])).max_by_key(|(_, pause)| *pause).unwrap_or((0, 0))
+}
+
+fn asked(attempts: &[Attempt]) -> BTreeMap<String, Asked> {
+    let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
+    let mut sent: BTreeMap<&str, BTreeMap<u32, Vec<u64>>> = BTreeMap::new();
+    for attempt in attempts {
+        let route = asked.entry(attempt.route.clone()).or_default();
+        route.attempts += 1;
+        if attempt.answer == Answer::Acknowledged {
+            route.acknowledged += 1;
+            route.last_ns = route.last_ns.max(attempt.answered_ns);
+        }
+        sent.entry(&attempt.route).or_default().entry(attempt.client).or_default().push(attempt.sent_ns);
+    }
+    for (route, clients) in sent {
+        let mut pauses: Vec<u64> = Vec::new();
+        for mut times in clients.into_values() {
+            times.sort_unstable();
+            pauses.extend(times.windows(2).map(|pair| pair[1] - pair[0]));
+        }
+        pauses.sort_unstable();
+        if let (Some(route), Some(median)) = (asked.get_mut(route), pauses.get(pauses.len() / 2)) {
+            route.pace_ms = ms(*median);
+        }
+    }
+    asked
 }
 
 fn latency(acknowledged: &[&Attempt]) -> Latency {

@@ -17,6 +17,7 @@ const FRAME: usize = 42;
 /// The socket and what goes out on it.
 pub struct Probe {
     socket: OwnedFd,
+    hardware: [u8; 6],
     question: [u8; FRAME],
     vip: Ipv4Addr,
 }
@@ -46,7 +47,21 @@ impl Probe {
         )
         .during(|| "opening a packet socket".into())?;
         bind(socket.as_raw_fd(), &link).during(|| format!("binding to {interface}"))?;
-        Ok(Self { socket, question: question(hardware, own, vip), vip })
+        Ok(Self { socket, hardware, question: packet(hardware, own, vip), vip })
+    }
+
+    /// Tells everybody each second that this machine has the VIP, for `time`.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn claim(&self, time: Duration) -> Outcome<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let frame = packet(self.hardware, self.vip, self.vip);
+            send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()).during(|| "announcing the VIP".into())?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        Ok(())
     }
 
     /// Asks and listens until the process ends; `saw` gets the time and the hardware address of every claim.
@@ -76,8 +91,8 @@ impl Probe {
 }
 
 /// `Who has VIP? Tell us.` With our own address as the sender: without one it would be the probe of a machine that
-/// wants the address, and the product may take it for a conflict.
-fn question(hardware: [u8; 6], own: Ipv4Addr, vip: Ipv4Addr) -> [u8; FRAME] {
+/// wants the address, and the product may take it for a conflict. With the VIP itself as the sender: an announcement.
+fn packet(hardware: [u8; 6], own: Ipv4Addr, vip: Ipv4Addr) -> [u8; FRAME] {
     let mut frame = [0_u8; FRAME];
     frame[..6].fill(0xff);
     frame[6..12].copy_from_slice(&hardware);
@@ -105,8 +120,9 @@ mod tests {
     #[test]
     fn a_question_claims_only_its_senders_address() {
         let (own, vip) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 100));
-        let frame = question([2, 0, 0, 0, 0, 1], own, vip);
+        let frame = packet([2, 0, 0, 0, 0, 1], own, vip);
         assert_eq!(claim(&frame, vip), None);
         assert_eq!(claim(&frame, own).as_deref(), Some("02:00:00:00:00:01"));
+        assert_eq!(claim(&packet([2, 0, 0, 0, 0, 2], vip, vip), vip).as_deref(), Some("02:00:00:00:00:02"));
     }
 }

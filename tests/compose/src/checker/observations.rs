@@ -2,7 +2,7 @@
 
 use crate::{Outcome, While, fail};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Two answers for the VIP from different machines, closer than this in turns, mean that both held it.
 const TURN_NS: u64 = 300_000_000;
@@ -81,6 +81,8 @@ pub struct Seen {
     pub polls: u64,
     /// Answers for the VIP.
     pub vip_answers: u64,
+    /// How many machines answered for the VIP.
+    pub vip_holders: u64,
     /// What must not be, one sentence each.
     pub faults: Vec<String>,
     /// The slowest answer of `/leader`, ms; unanswered polls do not count.
@@ -135,6 +137,7 @@ pub fn judge(observations: &[Observation]) -> Seen {
     stretches.sort_by_key(|stretch| stretch.from_ns);
     two_leaders(&stretches, &mut seen);
     seen.vip_answers = answers.len() as u64;
+    seen.vip_holders = answers.iter().map(|(_, address)| *address).collect::<BTreeSet<_>>().len() as u64;
     two_holders(&mut answers, &mut seen);
     seen
 }

@@ -33,6 +33,8 @@ pub struct Report {
     pub silence_from_ns: u64,
     /// The longest time between two acknowledgements of one client, by route (the worst client of each), ms.
     pub silence_by_route_ms: BTreeMap<String, f64>,
+    /// What was asked on each route.
+    pub asked_by_route: BTreeMap<String, Asked>,
     /// Time from sending to the answer of acknowledged rows, ms: median, 99th percentile, greatest.
     pub latency_ms: Latency,
     /// Rows acknowledged per second, over the run.
@@ -72,6 +74,19 @@ pub struct Overlap {
     pub newer: Reign,
     /// How long the older went on after the newer began, ms.
     pub overlap_ms: f64,
+}
+
+/// What was asked on one route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Attempts.
+    pub attempts: u64,
+    /// Of them acknowledged.
+    pub acknowledged: u64,
+    /// When the last of those was answered, CLOCK_BOOTTIME ns; 0: none.
+    pub last_ns: u64,
+    /// Median time from one attempt of a client to its next, ms.
+    pub pace_ms: f64,
 }
 
 /// Milliseconds.

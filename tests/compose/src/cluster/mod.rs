@@ -2,10 +2,13 @@
 
 pub mod bring_up;
 pub mod command;
+pub mod etcd;
+pub mod inside;
 pub mod links;
 pub mod lock;
 pub mod plan;
 pub mod processes;
+pub mod stranger;
 pub mod traffic;
 pub mod truth;
 

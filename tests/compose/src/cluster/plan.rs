@@ -103,7 +103,7 @@ impl Plan {
     }
 
     /// `leaderl.toml` of a node. Small memory, quick health checks, an engine that starts in half the time (no optimising
-    /// compiler); all that concerns safety at its default.
+    /// compiler), an etcd that a row can fill; all that concerns safety at its default.
     #[must_use]
     pub fn settings(&self, index: usize) -> String {
         let mut text = String::new();
@@ -115,6 +115,7 @@ impl Plan {
              [postgres]\nshared_buffers = \"64MB\"\nmax_connections = 200\n\n\
              [search]\nmode = \"{}\"\nengine = \"{}\"\nheap_mib = 300\njvm_opts = [\"-XX:TieredStopAtLevel=1\"]\n\n\
              [vip]\naddresses = [\"{}/32\", \"{}:100/128\"]\n\n\
+             [etcd]\nquota_bytes = 67108864\n\n\
              [health]\ninterval = \"1s\"\n",
             Self::node_name(index),
             self.address(index),

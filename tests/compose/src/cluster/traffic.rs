@@ -1,6 +1,7 @@
 //! The row checker at work beside a row: writers and watcher in the frontend container.
 
 use super::{Cluster, SHORT};
+use crate::checker::observations::Observation;
 use crate::checker::writer::{CREATE_TABLE, DocumentOrder, Route, WriteOrder};
 use crate::checker::{analysis, observations, read_back, record, report::Report};
 use crate::{Failure, Outcome, While, fail};
@@ -37,6 +38,52 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What the checker looked with. `leader` led when the fault began at `fault_ns` (0: there was none); its session opened
+    /// before is the one that may go on too long.
+    #[must_use]
+    pub fn evidence(&self, leader: &str, fault_ns: u64) -> String {
+        let asked = &self.rows.asked_by_route;
+        let sticky = asked.iter().filter(|(route, _)| route.starts_with("sticky:"));
+        let (sessions, tries) = sticky.fold((0, 0), |(sessions, tries), (_, of)| (sessions + 1, tries + of.attempts));
+        let last = asked.get(&format!("sticky:{leader}")).map_or(0, |of| of.last_ns);
+        let last = match last.checked_sub(fault_ns) {
+            Some(ns) if fault_ns > 0 => format!("last acknowledged {} ms after", ns / 1_000_000),
+            Some(_) | None => "never acknowledged".into(),
+        };
+        let probes: Vec<String> = Cluster::names()
+            .iter()
+            .filter_map(|node| asked.get(node))
+            .map(|of| format!("{} each {:.0} ms", of.attempts, of.pace_ms))
+            .collect();
+        format!(
+            "{} rows acknowledged, {} lost; node probes {}; {sessions} sticky sessions asked {tries} times, that on {leader} \
+             {last}; VIP {} answers by {}",
+            self.rows.acknowledged,
+            self.rows.worst_loss(),
+            probes.join(", "),
+            self.seen.vip_answers,
+            self.seen.vip_holders,
+        )
+    }
+
+    /// A probe that did not look.
+    #[must_use]
+    pub fn blind(&self, fault_ns: u64) -> Vec<String> {
+        let asked = |route: &str| self.rows.asked_by_route.get(route).map_or(0, |of| of.attempts);
+        let mut blind: Vec<String> = Cluster::names()
+            .iter()
+            .filter(|node| asked(node) == 0)
+            .map(|node| format!("{node} was never probed"))
+            .collect();
+        if self.seen.vip_answers == 0 {
+            blind.push("nobody was seen answering for the VIP".into());
+        }
+        if fault_ns > 0 && !self.rows.asked_by_route.keys().any(|route| route.starts_with("sticky:")) {
+            blind.push("no session opened before the fault was used during it".into());
+        }
+        blind
+    }
+
     /// All that is wrong.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
@@ -170,11 +217,12 @@ impl Finished {
         Ok(text.lines().filter(|line| line.starts_with("A ")).count() as u64)
     }
 
-    /// Reads all rows back from `nodes` and judges.
+    /// Reads all rows back from `nodes` and judges. Claims of the VIP by the hardware addresses in `planted` are the
+    /// fault itself and count for nothing.
     ///
     /// # Errors
     /// A node cannot be read, or a log is damaged: no judgement then.
-    pub async fn judge(&self, cluster: &Cluster, nodes: &[String]) -> Outcome<Judgement> {
+    pub async fn judge(&self, cluster: &Cluster, nodes: &[String], planted: &[String]) -> Outcome<Judgement> {
         let mut addresses = Vec::new();
         for node in nodes {
             addresses.push((node.clone(), cluster.address(node)?));
@@ -183,9 +231,14 @@ impl Finished {
         let text = std::fs::read_to_string(self.directory.join("rows.log")).during(|| "reading the row log".into())?;
         let watched =
             std::fs::read_to_string(self.directory.join("watch.log")).during(|| "reading the watch log".into())?;
+        let mut observations = observations::parse_log(&watched)?;
+        observations.retain(|seen| match seen {
+            Observation::Vip { address, .. } => !planted.contains(address),
+            Observation::Leader(_) => true,
+        });
         let judgement = Judgement {
             rows: analysis::judge(&record::parse_log(&text)?, &rows),
-            seen: observations::judge(&observations::parse_log(&watched)?),
+            seen: observations::judge(&observations),
         };
         let json = serde_json::to_string_pretty(&judgement).during(|| "JSON".into())?;
         std::fs::write(self.directory.join("judgement.json"), json).during(|| "keeping the judgement".into())?;

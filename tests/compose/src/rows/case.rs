@@ -3,11 +3,13 @@
 use crate::checker::clock::boot_ns;
 use crate::checker::record::Attempt;
 use crate::cluster::Cluster;
+use crate::cluster::command::Ended;
 use crate::cluster::processes::Role;
 use crate::cluster::traffic::Traffic;
 use crate::cluster::truth::{NodeTruth, Truth};
 use crate::{Failure, Outcome, fail};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 /// For orders to leaderl that take effect within its own limits.
@@ -32,6 +34,8 @@ pub struct Case {
     pub password: String,
     /// When the fault began, CLOCK_BOOTTIME ns.
     pub fault_ns: u64,
+    /// Hardware addresses that claim the VIP because the row makes them.
+    pub planted: Vec<String>,
     /// What the row wants said in its verdict.
     pub notes: Vec<String>,
 }
@@ -157,6 +161,78 @@ impl Case {
             Some(0) => fail(format!("`leaderl {}` was not refused: {said}", words.join(" "))),
             Some(_) if !said.trim().is_empty() && !said.contains("panicked") => Ok(()),
             Some(_) | None => fail(format!("`leaderl {}` ended without a reason: {}", words.join(" "), ended.said())),
+        }
+    }
+
+    /// Runs `leaderl` on a node beside the row.
+    pub fn order(&self, node: &str, words: &[&str]) -> JoinHandle<Outcome<Ended>> {
+        self.order_within(node, words, VERB)
+    }
+
+    /// The same with a limit of its own.
+    pub fn order_within(&self, node: &str, words: &[&str], limit: Duration) -> JoinHandle<Outcome<Ended>> {
+        let (cluster, node) = (self.cluster.clone(), node.to_string());
+        let words: Vec<String> = words.iter().copied().map(String::from).collect();
+        tokio::spawn(async move {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            cluster.leaderl(&node, &words, limit).await
+        })
+    }
+
+    /// For the length of `time` nobody but the present leader leads or writes.
+    ///
+    /// # Errors
+    /// Somebody did.
+    pub async fn stays(&self, time: Duration) -> Outcome<()> {
+        let others = |seen: &Truth| seen.0.iter().any(|n| n.name != self.leader && leads_or_writes(n));
+        self.holds_for("the leader changed", time, |seen| !others(seen)).await
+    }
+
+    /// Waits for one leader and two streaming followers; says how long after `since_ns` that was.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn whole_again(&mut self, since_ns: u64, limit: Duration) -> Outcome<()> {
+        self.cluster.wait_until("one leader and two followers streaming", limit, Truth::is_whole).await?;
+        self.note(format!("whole again {} ms later", boot_ns().saturating_sub(since_ns) / 1_000_000));
+        Ok(())
+    }
+
+    /// Waits until `cluster-status` on a node contains one of the words, in any case.
+    ///
+    /// # Errors
+    /// Not within `limit`: what it said last.
+    pub async fn says(&self, node: &str, words: &[&str], limit: Duration) -> Outcome<()> {
+        let end = Instant::now() + limit;
+        loop {
+            let status = self.status(node).await?;
+            let lower = status.to_lowercase();
+            if words.iter().any(|word| lower.contains(&word.to_lowercase())) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return fail(format!("cluster-status on {node} says none of {words:?}: {status}"));
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until `leaderl events` on a node has an entry that contains `word` and was not there at `before`.
+    ///
+    /// # Errors
+    /// Not within `limit`: the events.
+    pub async fn reports(&self, node: &str, word: &str, before: &str, limit: Duration) -> Outcome<String> {
+        let end = Instant::now() + limit;
+        loop {
+            let events = self.cluster.leaderl(node, &["events"], VERB).await?.stdout;
+            let new = events.lines().find(|line| line.contains(word) && !before.contains(line));
+            if let Some(line) = new {
+                return Ok(line.trim().to_string());
+            }
+            if Instant::now() > end {
+                return fail(format!("no new event on {node} says {word:?}: {events}"));
+            }
+            sleep(Duration::from_millis(200)).await;
         }
     }
 

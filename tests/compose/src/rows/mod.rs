@@ -1,8 +1,16 @@
 //! The rows: each a fault or an order on a real cluster, with what must hold.
 
 mod actors;
+mod addresses;
 pub mod case;
+mod catalogue;
+mod choose;
+mod compounds;
+mod cuts;
 mod etcd;
+mod etcd_faults;
+mod frozen;
+mod half_open;
 mod network;
 mod nodes;
 mod operator;
@@ -10,9 +18,14 @@ mod processes;
 mod replication;
 pub mod runner;
 mod search;
+mod signals;
 mod starvation;
+mod step_kills;
+mod wall_clock;
 
-use crate::{Outcome, fail};
+pub use choose::choose;
+
+use crate::Outcome;
 use case::Case;
 use futures::future::BoxFuture;
 use std::time::Duration;
@@ -50,6 +63,10 @@ pub struct Row {
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
+    /// Faults of the catalogue that it injects, besides the one its name begins with.
+    pub covers: &'static [&'static str],
+    /// How long it takes, as measured; only for dividing rows fairly.
+    pub takes: Duration,
     /// The cluster it needs.
     pub kind: Kind,
     /// In every `make test`; others take turns by commit.
@@ -69,12 +86,33 @@ const fn row(
     about: &'static str,
     body: for<'a> fn(&'a mut Case) -> BoxFuture<'a, Outcome<()>>,
 ) -> Row {
-    Row { name, about, kind: Kind::Quorum, core: false, gap: Gap::Any, changes: (0, 0), may_lose: false, body }
+    Row {
+        name,
+        about,
+        covers: &[],
+        takes: Duration::from_secs(20),
+        kind: Kind::Quorum,
+        core: false,
+        gap: Gap::Any,
+        changes: (0, 0),
+        may_lose: false,
+        body,
+    }
 }
 
 impl Row {
     const fn core(mut self) -> Self {
         self.core = true;
+        self
+    }
+
+    const fn covers(mut self, ids: &'static [&'static str]) -> Self {
+        self.covers = ids;
+        self
+    }
+
+    const fn takes(mut self, seconds: u64) -> Self {
+        self.takes = Duration::from_secs(seconds);
         self
     }
 
@@ -104,49 +142,70 @@ impl Row {
     }
 }
 
-/// All rows, in the order they run.
-pub static ROWS: &[Row] = &[
+/// Every row, in the order they run.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(catalogue::ROWS)
+}
+
+/// What a cluster does every day, and the faults that come first to mind.
+static ROWS: &[Row] = &[
     row("bad-input", "orders that must be refused and change nothing", operator::bad_input).core().within(1),
     row("promote", "planned promotion of a follower", operator::promote).core().within(3).changes(1, 1),
     row("demote", "the leader steps down on demand", operator::demote).core().within(3).changes(1, 1),
     row("daemon-restarted", "daemon killed on the leader, started again at once", processes::daemon_restarted)
+        .covers(&["P01"])
         .core()
         .unnoticed(),
     row("binary-replaced", "daemon's binary replaced and the daemon restarted", processes::binary_replaced).unnoticed(),
     row("actors-killed", "every actor of the leader's daemon killed in turn", actors::killed).unnoticed(),
     row("postmaster-killed", "postmaster killed -9 on the leader", processes::postmaster_killed)
+        .covers(&["P06"])
         .core()
         .within(5)
         .changes(1, 2),
     row("leader-killed", "the leader's container killed, and back", nodes::leader_killed)
+        .covers(&["P13"])
         .core()
         .within(12)
         .changes(1, 1),
-    row("follower-killed", "a follower's container killed, and back", nodes::follower_killed).core().unnoticed(),
-    row("daemon-dead", "daemon killed on the leader for good", processes::daemon_dead).within(12).changes(1, 1),
+    row("follower-killed", "a follower's container killed, and back", nodes::follower_killed)
+        .covers(&["P13"])
+        .core()
+        .unnoticed(),
+    row("daemon-dead", "daemon killed on the leader for good", processes::daemon_dead)
+        .covers(&["P02"])
+        .within(12)
+        .changes(1, 1),
     row("daemon-stopped", "all the daemon's threads stopped for 2 D", processes::daemon_stopped)
+        .covers(&["P03"])
         .core()
         .within(12)
         .changes(1, 1),
     row("backend-stopped", "one session stopped while the node is fenced", processes::backend_stopped)
+        .covers(&["P02", "P09"])
         .within(12)
         .changes(1, 1),
     row("heart-killed", "the guardian killed on the leader", processes::heart_killed).within(12).changes(1, 2),
     row("heart-stopped", "the guardian alone stopped on the leader", processes::heart_stopped).within(14).changes(1, 1),
     row("leader-cut", "the leader cut from both others, reachable for clients", network::leader_cut)
+        .covers(&["N02"])
         .core()
         .within(12)
         .changes(1, 1),
-    row("vip-removed", "the VIP taken off the leader by hand", network::vip_removed).core().within(3),
-    row("etcd-member-killed", "the leader's own etcd member killed", etcd::local_member_killed).unnoticed(),
+    row("vip-removed", "the VIP taken off the leader by hand", network::vip_removed).covers(&["V04"]).core().within(3),
+    row("etcd-member-killed", "the leader's own etcd member killed", etcd::local_member_killed)
+        .covers(&["P12", "E01"])
+        .unnoticed(),
     row("etcd-leader-killed", "etcd's leader killed with both cores busy", etcd::leader_killed_busy).within(5),
     row(
         "receivers-stopped",
         "both followers' receivers stopped: degraded in etcd before the first row",
         replication::degrade,
     )
+    .covers(&["P10", "P11"])
     .within(10),
     row("two-killed", "two nodes killed: fenced, no promotion, status says why; one back: a leader", nodes::two_killed)
+        .covers(&["E02"])
         .core()
         .changes(1, 2),
     row("failover-off", "cluster failover off and the leader dies", operator::failover_off).changes(1, 1),
@@ -188,69 +247,3 @@ pub static ROWS: &[Row] = &[
         .within(12)
         .changes(0, 1),
 ];
-
-/// Rows by names with commas; `core`, `all`, or `slice:<text>` (a third of what is not core, by the text).
-///
-/// # Errors
-/// A name is not known: the ones that are.
-pub fn choose(wanted: &str) -> Outcome<Vec<&'static Row>> {
-    let mut chosen: Vec<&'static Row> = Vec::new();
-    for word in wanted.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        let found: Vec<&'static Row> = match word {
-            "all" => ROWS.iter().collect(),
-            "core" => ROWS.iter().filter(|row| row.core).collect(),
-            _ => match word.strip_prefix("slice:") {
-                Some(text) => slice(text),
-                None => ROWS.iter().filter(|row| row.name == word).collect(),
-            },
-        };
-        if found.is_empty() {
-            let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-            return fail(format!("there is no row {word:?}; there are core, all, {}", names.join(", ")));
-        }
-        chosen.extend(found);
-    }
-    let mut ordered: Vec<&'static Row> =
-        ROWS.iter().filter(|row| chosen.iter().any(|one| one.name == row.name)).collect();
-    // Stable: within a kind the order of the table.
-    ordered.sort_by_key(|row| row.kind);
-    Ok(ordered)
-}
-
-/// Every third row that is not core, starting where the text says.
-fn slice(text: &str) -> Vec<&'static Row> {
-    let sum: usize = text.bytes().map(usize::from).sum();
-    ROWS.iter()
-        .filter(|row| !row.core)
-        .enumerate()
-        .filter(|(index, _)| (index + sum).is_multiple_of(3))
-        .map(|(_, row)| row)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_have_names_of_their_own() {
-        for row in ROWS {
-            assert_eq!(ROWS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn three_slices_make_all_that_is_not_core() {
-        let of = |text| slice(text).len();
-        assert_eq!(of("a") + of("b") + of("c"), ROWS.iter().filter(|row| !row.core).count());
-    }
-
-    #[test]
-    fn an_unknown_row_is_refused_and_a_known_one_comes_once() {
-        assert!(choose("promote,nothing-such").is_err());
-        assert_eq!(
-            choose("promote,core,promote").expect("known").iter().filter(|row| row.name == "promote").count(),
-            1
-        );
-    }
-}

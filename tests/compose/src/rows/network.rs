@@ -2,6 +2,7 @@
 
 use super::case::{Case, TAKEOVER};
 use crate::checker::clock::boot_ns;
+use crate::cluster::links::{Cut, Ports, Way};
 use crate::{Outcome, fail};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,7 +17,8 @@ pub(super) fn leader_cut(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         let leader = case.leader.clone();
         let others = case.followers();
         case.fault().await?;
-        case.cluster.cut(&leader, &others).await?;
+        let cut = Cut { peers: &others, way: Way::Both, ports: Ports::Any };
+        case.cluster.cut(&leader, &cut).await?;
         let taken = case.taken_over(TAKEOVER).await;
         if taken.is_ok() && case.cluster.has_vip(&leader).await? {
             return fail(format!("{leader} still has the VIP after another node acknowledged"));

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// t0 + 2D/3 with t0 at most at the fault, and what it takes to look.
-const FENCED: Duration = Duration::from_millis(2 * 5000 / 3 + 300);
-const RESTART: Duration = Duration::from_secs(5);
+pub(super) const FENCED: Duration = Duration::from_millis(2 * 5000 / 3 + 300);
+/// runit starts what died, after a second when it had just been started.
+pub(super) const RESTART: Duration = Duration::from_secs(5);
 
 pub(super) fn daemon_restarted(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
     async move {
@@ -21,10 +22,7 @@ pub(super) fn daemon_restarted(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         let old = case.cluster.signal(&leader, Role::Daemon, Signal::SIGKILL).await?;
         case.restarted(&leader, Role::Daemon, old, RESTART).await?;
         // Longer than the lease: had the new daemon not adopted it, this would show.
-        case.holds_for("the leader changed", D + D / 2, |seen| {
-            !seen.0.iter().any(|n| n.name != leader && super::case::leads_or_writes(n))
-        })
-        .await
+        case.stays(D + D / 2).await
     }
     .boxed()
 }
@@ -40,10 +38,7 @@ pub(super) fn binary_replaced(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
         }
         let old = case.cluster.signal(&leader, Role::Daemon, Signal::SIGKILL).await?;
         case.restarted(&leader, Role::Daemon, old, RESTART).await?;
-        case.holds_for("the leader changed", D + D / 2, |seen| {
-            !seen.0.iter().any(|n| n.name != leader && super::case::leads_or_writes(n))
-        })
-        .await
+        case.stays(D + D / 2).await
     }
     .boxed()
 }
@@ -69,7 +64,8 @@ async fn daemon_gone(case: &mut Case) -> Outcome<()> {
     if case.cluster.has_vip(&leader).await? {
         return fail(format!("PostgreSQL is gone on {leader}, but the VIP is still there"));
     }
-    case.taken_over(TAKEOVER).await.map(drop)
+    let row = case.taken_over(TAKEOVER).await?;
+    case.says(&row.node, &["nothing has been heard from this node"], D + D).await
 }
 
 pub(super) fn daemon_dead(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {

@@ -3,16 +3,14 @@
 use super::case::{Case, TAKEOVER};
 use crate::checker::clock::boot_ns;
 use crate::checker::record::Answer;
+use crate::cluster::etcd::EtcdWatch;
 use crate::cluster::processes::{Role, send};
-use crate::{Outcome, While, fail};
+use crate::{Outcome, fail};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nix::sys::signal::Signal;
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// A frozen receiver counts as gone after 5 s (`wal_sender_timeout`), `degrade_after` is 2 s more; then the record, then
 /// PostgreSQL.
@@ -36,54 +34,35 @@ fn continue_all(pids: &[i32]) {
 
 pub(super) fn degrade(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
     async move {
-        let leader = case.leader.clone();
-        let container = case.cluster.container(&leader).await?;
-        let prefix = format!("http://{}:2379", case.cluster.address(&leader)?);
-        let mut watch = Command::new("docker")
-            .args(["exec", &container, "env", "ETCDCTL_API=3", "etcdctl", "--endpoints", &prefix])
-            .args(["watch", "--prefix", "/leaderl/"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .during(|| "watching etcd".into())?;
-        let Some(output) = watch.stdout.take() else { return fail("no output of the watch") };
-        let mut lines = BufReader::new(output).lines();
+        let mut watch = case.cluster.watch_etcd(&case.leader).await?;
         case.fault().await?;
         let stopped = stop_receivers(case).await?;
-        // The record's key, then its value on the next line. Stamped when read, which is never before it was written.
-        let degraded = timeout(DEGRADED, async {
-            while let Ok(Some(line)) = lines.next_line().await {
-                if line.ends_with("/voters")
-                    && let Ok(Some(value)) = lines.next_line().await
-                    && is_degraded(&value)
-                {
-                    return Some((boot_ns(), value));
-                }
-            }
-            None
-        })
-        .await;
-        let row = case.traffic.wait_for_row("in degraded mode", boot_ns(), DEGRADED, |_| true).await;
+        let degraded = degrades(case, &mut watch).await;
         continue_all(&stopped);
-        let Ok(Some((at, value))) = degraded else { return fail("the record in etcd never said degraded") };
-        row?;
-        case.note(format!("degraded in etcd {} ms after", case.since_fault_ms(at)));
-        // What was acknowledged before the record, but sent after both receivers had stopped, was on the leader alone.
-        let early = case.traffic.attempts()?.into_iter().find(|a| {
-            a.answer == Answer::Acknowledged && a.sent_ns > case.fault_ns + 500_000_000 && a.answered_ns < at.saturating_sub(20_000_000)
-        });
-        match early {
-            None => Ok(()),
-            Some(row) => fail(format!(
-                "a row sent {} ms after the receivers stopped was acknowledged at {} ms, before etcd said {value} at {} ms",
-                case.since_fault_ms(row.sent_ns),
-                case.since_fault_ms(row.answered_ns),
-                case.since_fault_ms(at)
-            )),
-        }
+        degraded
     }
     .boxed()
+}
+
+/// With no follower left the record in etcd says so before the first row is acknowledged by the leader alone.
+pub(super) async fn degrades(case: &mut Case, watch: &mut EtcdWatch) -> Outcome<()> {
+    // From here on no follower can have acknowledged anything.
+    let alone_ns = boot_ns() + 500_000_000;
+    let (at, value) = watch.value("/voters", DEGRADED, is_degraded).await?;
+    case.traffic.wait_for_row("in degraded mode", boot_ns(), DEGRADED, |_| true).await?;
+    case.note(format!("degraded in etcd {} ms after", case.since_fault_ms(at)));
+    let early = case.traffic.attempts()?.into_iter().find(|a| {
+        a.answer == Answer::Acknowledged && a.sent_ns > alone_ns && a.answered_ns < at.saturating_sub(20_000_000)
+    });
+    match early {
+        None => Ok(()),
+        Some(row) => fail(format!(
+            "a row sent {} ms after the followers were lost was acknowledged at {} ms, before etcd said {value} at {} ms",
+            case.since_fault_ms(row.sent_ns),
+            case.since_fault_ms(row.answered_ns),
+            case.since_fault_ms(at)
+        )),
+    }
 }
 
 /// A voter record without voters.
@@ -96,22 +75,25 @@ pub(super) fn strict_blocks(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {
     async move {
         case.fault().await?;
         let stopped = stop_receivers(case).await?;
-        let from = boot_ns() + 500_000_000;
-        // Four times `degrade_after`.
-        sleep(Duration::from_secs(8)).await;
-        let returned = case
-            .traffic
-            .attempts()?
-            .into_iter()
-            .filter(|a| a.answer == Answer::Acknowledged && a.sent_ns > from)
-            .count();
+        let waited = commits_wait(case).await;
         continue_all(&stopped);
-        if returned > 0 {
-            return fail(format!("{returned} commits returned although no follower could have them"));
-        }
+        waited?;
         case.traffic.wait_for_row("after the receivers went on", boot_ns(), TAKEOVER, |_| true).await.map(drop)
     }
     .boxed()
+}
+
+/// `strict`, and no follower can have what is written from now on: nothing returns for four times `degrade_after`.
+pub(super) async fn commits_wait(case: &Case) -> Outcome<()> {
+    let from = boot_ns() + 500_000_000;
+    sleep(Duration::from_secs(8)).await;
+    let attempts = case.traffic.attempts()?;
+    let returned = attempts.iter().filter(|a| a.answer == Answer::Acknowledged && a.sent_ns > from).count();
+    if returned == 0 {
+        Ok(())
+    } else {
+        fail(format!("{returned} commits returned although no follower could have them"))
+    }
 }
 
 pub(super) fn async_loss(case: &mut Case) -> BoxFuture<'_, Outcome<()>> {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// "No gap": the longest silence of any client at one write per 20 ms.
 const UNNOTICED_MS: f64 = 250.0;
 /// A row's body; every wait in it has its own, shorter limit.
-const BODY: Duration = Duration::from_secs(240);
+const BODY: Duration = Duration::from_secs(480);
 /// From the end of the last fault to one leader and two streaming followers, search engine started or not.
 const HEAL: Duration = Duration::from_secs(120);
 
@@ -146,8 +146,11 @@ pub(crate) async fn one(row: &'static Row, cluster: &Cluster, run: i32) -> (Verd
             if let Err(Failure(text)) = healed {
                 faults.push(format!("does not heal: {text}"));
             }
+            let (leader, fault_ns) = (case.leader.clone(), case.fault_ns);
             match end(case, cluster).await {
                 Ok(judgement) => {
+                    notes.push(judgement.evidence(&leader, fault_ns));
+                    faults.extend(judgement.blind(fault_ns));
                     silence = Some(judgement.rows.silence_ms);
                     faults.extend(judge(row, &judgement));
                 }
@@ -177,6 +180,7 @@ async fn begin(row: &Row, cluster: &Cluster, run: i32) -> Outcome<Case> {
         timeline,
         password: cluster.password().await?,
         fault_ns: 0,
+        planted: Vec::new(),
         notes: Vec::new(),
     })
 }
@@ -186,7 +190,7 @@ async fn end(case: Case, cluster: &Cluster) -> Outcome<Judgement> {
     let now = crate::checker::clock::boot_ns();
     let flowing =
         case.traffic.wait_for_row("after healing", now, Duration::from_secs(15), |row| row.route == "vip").await;
-    let judgement = case.traffic.stop().await?.judge(cluster, &Cluster::names()).await?;
+    let judgement = case.traffic.stop().await?.judge(cluster, &Cluster::names(), &case.planted).await?;
     flowing.map(|_| judgement)
 }
 

@@ -15,10 +15,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Config, NoTls, Statement};
 
-/// One row per client.
+/// One row per client; a node that refuses (it is a follower) is asked again as soon: whether it takes writes is what
+/// its probe is there to notice.
 const PACE: Duration = Duration::from_millis(20);
-/// A node that refuses (it is a follower) is asked again after this.
-const REFUSED_PACE: Duration = Duration::from_millis(50);
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
 const LOGIN_LIMIT: Duration = Duration::from_millis(700);
 const STATEMENT_LIMIT: Duration = Duration::from_millis(500);
@@ -86,7 +85,6 @@ struct Session {
 /// What to do with the session after an attempt.
 enum Next {
     Keep,
-    KeepSlowly,
     Reconnect,
 }
 
@@ -116,7 +114,6 @@ impl Client {
                 pace.tick().await;
                 match self.attempt(&session, STATEMENT_LIMIT).await {
                     Next::Keep => {}
-                    Next::KeepSlowly => pace.reset_after(REFUSED_PACE),
                     Next::Reconnect => break,
                 }
             }
@@ -160,7 +157,7 @@ impl Client {
             }
             Some(Ok(timeline)) => (Answer::Acknowledged, timeline, Next::Keep),
             Some(Err(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
-                (Answer::Refused, 0, if self.target.direct { Next::KeepSlowly } else { Next::Reconnect })
+                (Answer::Refused, 0, if self.target.direct { Next::Keep } else { Next::Reconnect })
             }
             Some(Err(_)) | None => (Answer::Unknown, 0, Next::Reconnect),
         };
