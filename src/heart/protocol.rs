@@ -93,7 +93,7 @@ pub enum HeartMessage {
     /// The whole state, pushed after every change and after every attach.
     State {
         /// The state.
-        state: HeartState,
+        state: Box<HeartState>,
     },
 }
 
@@ -130,6 +130,8 @@ pub struct GateState {
     pub open_for: Option<Epoch>,
     /// The newest epoch that it does not open for any more.
     pub closed_for: Option<Epoch>,
+    /// The armed epoch, once the kernel has shut clients out on the daemon's word.
+    pub shut_for: Option<Epoch>,
     /// The members' addresses heart was told.
     pub members: Vec<IpAddr>,
 }

@@ -236,7 +236,7 @@ impl Client {
         let packet = &buffer[..length];
         let message = (length > 0).then(|| serde_json::from_slice(packet).expect("a message"));
         if let Some(HeartMessage::State { state }) = &message {
-            self.state = state.clone();
+            self.state = HeartState::clone(state);
         }
         message
     }

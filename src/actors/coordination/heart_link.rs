@@ -1,7 +1,8 @@
 //! HeartLinkActor: keeps this daemon attached to heart and tells the others what heart says.
 //!
 //! Hears:   `Reconcile` (changes of heart's state through its port, timer), `Renewed` (EtcdSessionActor).
-//! Does:    casts `HeartChanged` to ElectionActor and PgReplicationActor; passes renewals on and reports a missing acknowledgement.
+//! Does:    casts `HeartChanged` to ElectionActor and PgReplicationActor; passes renewals on and reports a missing acknowledgement;
+//!          tells heart the members' addresses, which pass its port gate.
 //! Restart: reads heart's last state again and casts it.
 
 use crate::actors::coordination::election::ElectionMessage;
@@ -10,7 +11,10 @@ use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::HeartState;
 use crate::ports::{ArmedLease, GuardianError};
+use crate::stop_points::{StopPoint, reach};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -96,7 +100,10 @@ impl Actor for HeartLinkActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             HeartLinkMessage::Renewed(lease) => pass_on(&state.context, lease).await,
-            HeartLinkMessage::Reconcile => tell(&state.context),
+            HeartLinkMessage::Reconcile => {
+                tell(&state.context);
+                introduce(&state.context).await;
+            }
         }
         Ok(())
     }
@@ -110,14 +117,33 @@ fn tell(context: &NodeContext) {
         Some(state) if state.armed.is_some() => "armed",
         Some(_) => "attached",
     });
-    let _restarting = context.neighbours.election.cast(ElectionMessage::HeartChanged(heart.clone()));
+    let _restarting = context.neighbours.election.cast(ElectionMessage::HeartChanged(heart.clone().map(Box::new)));
     let _restarting = context.neighbours.postgres.cast(PgReplicationMessage::HeartChanged(heart));
+}
+
+/// Tells heart whose packets may pass its port gate: the nodes that stream from this one. An empty list is no news: etcd has
+/// not been heard yet, and heart goes on with what the daemon before this one told it.
+async fn introduce(context: &NodeContext) {
+    let view = context.board.cluster.borrow().clone();
+    let own = context.settings.node.publish_address;
+    let addresses = view.members.values().filter_map(|seen| seen.record.address.parse::<IpAddr>().ok());
+    let members: BTreeSet<IpAddr> = addresses.filter(|address| Some(*address) != own).collect();
+    let members: Vec<IpAddr> = members.into_iter().collect();
+    let known = context.guardian.state().borrow().as_ref().map(|heart| heart.gate.members.clone());
+    if members.is_empty() || known.is_none_or(|known| known == members) {
+        return;
+    }
+    let limit = context.settings.election.leader_ttl / ACKNOWLEDGED_WITHIN;
+    if let Err(error) = context.guardian.set_members(members, limit).await {
+        tracing::warn!(%error, "heart was not told the members' addresses; they are repeated");
+    }
 }
 
 async fn pass_on(context: &NodeContext, lease: ArmedLease) {
     let limit = context.settings.election.leader_ttl / ACKNOWLEDGED_WITHIN;
     let (epoch, seq) = (lease.epoch, lease.seq);
     let armed = is_armed_for(context, &lease);
+    reach(StopPoint::GuardFeed);
     match context.guardian.renewed(lease.clone(), limit).await {
         Ok(()) => {}
         // Before the election's `arm` got through, or after it was armed for the nonce of an election that began anew: the

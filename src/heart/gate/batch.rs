@@ -174,7 +174,7 @@ impl Batch {
     }
 
     /// Turns the eight bytes that were loaded into network order.
-    pub(super) fn to_network_order(&mut self) {
+    pub(super) fn order_for_network(&mut self) {
         self.expression("byteorder", |data| {
             data.number(1, REGISTER);
             data.number(2, REGISTER);

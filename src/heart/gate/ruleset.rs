@@ -149,7 +149,7 @@ fn limited(batch: &mut Batch, chain: &str, until: &str, limit: Limit) {
     element(batch, until, &[TCP], Some(limit.lifetime_ms));
     rule(batch, chain, |rule| {
         rule.load_meta(META_TIME_NS);
-        rule.to_network_order();
+        rule.order_for_network();
         rule.compare(libc::NFT_CMP_LT, &limit.wall_ns.to_be_bytes());
         rule.load_meta(libc::NFT_META_L4PROTO.cast_unsigned());
         rule.look_up(until);

@@ -80,9 +80,10 @@ pub(super) struct Gatekeeping {
     stale: bool,
     /// Clients' older sockets are destroyed for this epoch.
     ended_for: Option<Epoch>,
-    /// The kernel holds what was wanted for this epoch: bounded by its deadline, and open to clients.
+    /// The kernel holds what was wanted for this epoch: bounded by its deadline, open to clients, shut to them.
     bounded_for: Option<Epoch>,
     open_for: Option<Epoch>,
+    shut_for: Option<Epoch>,
     /// As last ordered from the shell.
     ordered: Option<GatePlan>,
     refresh_at: Timestamp,
@@ -128,6 +129,10 @@ impl Gatekeeping {
     fn is_open_for(&self, epoch: Epoch) -> bool {
         self.door == Some((epoch, Door::Open)) && (self.off.is_some() || self.open_for == Some(epoch))
     }
+
+    fn is_shut_for(&self, epoch: Epoch) -> bool {
+        self.door == Some((epoch, Door::Shut)) && (self.off.is_some() || self.shut_for == Some(epoch))
+    }
 }
 
 impl Guard {
@@ -138,6 +143,7 @@ impl Guard {
             off: gate.off.clone(),
             failure: gate.failure.clone(),
             open_for: armed.filter(|epoch| gate.is_open_for(*epoch)),
+            shut_for: armed.filter(|epoch| gate.is_shut_for(*epoch)),
             closed_for: gate.door.filter(|(_, door)| *door != Door::Open).map(|(epoch, _)| epoch).max(self.fenced),
             members: gate.members.clone(),
         }
@@ -283,6 +289,7 @@ impl Guard {
         if plan.epoch == current {
             self.gate.bounded_for = current;
             self.gate.open_for = current.filter(|_| matches!(plan.client_passage, Passage::Until(_)));
+            self.gate.shut_for = current.filter(|_| plan.client_passage == Passage::Shut);
         }
         if let Some(asked) = asked {
             let late = plan.epoch.is_some() && plan.epoch != current;
