@@ -12,6 +12,8 @@ pub enum StopPoint {
     VipRefresh,
     /// heart, before the port gate's deadline is renewed in the kernel.
     GateRefresh,
+    /// heart, after it, before it looks at the clock again.
+    GateRefreshed,
     /// The daemon, before it orders the VIP.
     VipOrder,
     /// The daemon, before it orders the gate to open.
@@ -51,6 +53,7 @@ mod armed {
         match point {
             StopPoint::VipRefresh => "vip-refresh",
             StopPoint::GateRefresh => "gate-refresh",
+            StopPoint::GateRefreshed => "gate-refreshed",
             StopPoint::VipOrder => "vip-order",
             StopPoint::GateOrder => "gate-order",
             StopPoint::GuardFeed => "guard-feed",

@@ -1,11 +1,12 @@
 //! Carrying out what the guard decides about the port gate.
 
 use super::super::gate::{Gate, GateError};
-use super::super::guard::{Asker, Event, GatePlan, Sessions};
+use super::super::guard::{Asker, Event, GatePlan, Passage, Sessions};
 use super::super::log::Log;
 use super::Shell;
 use super::effects::chain;
 use crate::settings::{PortGate, Settings};
+use crate::stop_points::{StopPoint, reach};
 use std::net::IpAddr;
 
 /// The gate, and what it takes to open its sockets again.
@@ -101,7 +102,11 @@ impl Shell {
 
     pub(super) fn set_gate(&mut self, plan: GatePlan, ends: Option<Sessions>, asked: Option<Asker>) -> Option<Event> {
         self.gate.members.clone_from(&plan.members);
-        let failed = match self.gate.set(&plan, ends) {
+        let outcome = self.gate.set(&plan, ends);
+        if matches!(plan.member_passage, Passage::Until(_)) {
+            reach(StopPoint::GateRefreshed);
+        }
+        let failed = match outcome {
             Ok(0) => None,
             Ok(ended) => {
                 self.log.info(&format!("ended {ended} older sessions before the port gate opens"));
