@@ -1,6 +1,6 @@
 //! The port gate with real packets, in network namespaces of their own.
 
-use crate::network::{Beyond, CLIENT, MEMBER, NODE, Server, Session, VIP, run, sleep_until};
+use crate::network::{Beyond, CLIENT, MEMBER, NODE, Server, Session, VIP, run, run_inside, sleep_until};
 use crate::node::{Client, Node, is_alive, now, wait_until};
 use leaderl::heart::gate::TABLE;
 use leaderl::heart::protocol::{HeartOrder, VipAddress};
@@ -18,9 +18,7 @@ pub(crate) fn the_port_gate() {
         println!("  skipped: needs root with NET_ADMIN, unshare, ip and nft");
         return;
     }
-    let program = std::env::current_exe().expect("this program");
-    let status = Command::new("unshare").arg("-n").arg(program).arg("gate").status().expect("unshare");
-    assert!(status.success(), "failed in the namespace");
+    run_inside("gate");
 }
 
 /// One node with its surroundings.

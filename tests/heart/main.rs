@@ -42,8 +42,8 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["heart", directory] => return node::be_heart(Path::new(directory)),
         ["daemon", socket] => return daemon::be_daemon(Path::new(socket)),
-        ["addresses"] => return addresses::in_a_namespace(),
-        ["gate"] => return gate::in_a_namespace(),
+        ["inside", "addresses"] => return network::only_inside(addresses::in_a_namespace),
+        ["inside", "gate"] => return network::only_inside(gate::in_a_namespace),
         _ => {}
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -31,6 +31,25 @@ pub(crate) fn run(words: &[&str]) -> String {
     let output = Command::new(words[0]).args(&words[1..]).output().expect("a command");
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a part of this program in a fresh network namespace.
+pub(crate) fn run_inside(part: &str) {
+    let program = std::env::current_exe().expect("this program");
+    let status = Command::new("unshare").arg("-n").arg(program).args(["inside", part]).status().expect("unshare");
+    assert!(status.success(), "failed in the namespace");
+}
+
+/// These checks add addresses and flush packet filters: never in the namespace that this machine lives in.
+pub(crate) fn only_inside(checks: fn() -> ExitCode) -> ExitCode {
+    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).expect("a namespace");
+    let outside = of(&std::os::unix::process::parent_id().to_string());
+    assert_ne!(
+        of("self"),
+        outside,
+        "this part runs in a network namespace of its own: start it without these arguments"
+    );
+    checks()
 }
 
 /// What lies beyond the cable: a namespace kept open by a sleeping process.
