@@ -22,7 +22,6 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
-use nix::time::{ClockId, clock_gettime};
 use ruleset::{Frame, Limit, Way};
 use std::io;
 use std::net::IpAddr;
@@ -277,8 +276,7 @@ fn next(generation: u32) -> u32 {
 fn resolve(plan: &GatePlan) -> Result<(Way, Way), GateError> {
     let cannot = |errno: Errno| GateError::of("tell the time", errno.into());
     // The wall clock first: if this thread is stopped between the two, the wall deadline comes out too early, not too late.
-    let wall = clock_gettime(ClockId::CLOCK_REALTIME).map_err(cannot)?;
-    let wall = Duration::from(wall);
+    let wall = system::kernel_wall_clock().map_err(cannot)?;
     let now = system::boottime().map_err(cannot)?;
     let ways = (way(plan.member_passage, wall, now), way(plan.client_passage, wall, now));
     if matches!(ways.0, Way::Until(_)) {
