@@ -1,7 +1,7 @@
 //! The port gate with real packets, in network namespaces of their own.
 
 use crate::network::{Beyond, CLIENT, MEMBER, NODE, Server, Session, VIP, run, run_inside, sleep_until};
-use crate::node::{Client, Node, is_alive, now, wait_until};
+use crate::node::{Client, Node, is_alive, now, signal_process, wait_until};
 use leaderl::heart::gate::TABLE;
 use leaderl::heart::protocol::{HeartOrder, VipAddress};
 use leaderl_decision::model::{Door, Epoch, Timestamp};
@@ -213,9 +213,29 @@ fn a_late_vip_refresh_is_undone(_place: &Place) {
     wait_until("the kernel's removal", || !shown());
     assert!(now() < deadline);
     sleep_until(deadline.plus(Duration::from_millis(500)));
+    let mut monitor = Command::new("ip");
+    monitor.args(["-ts", "monitor", "address", "dev", "near"]).stdout(std::process::Stdio::piped());
+    let monitor = monitor.spawn().expect("ip monitor");
+    let id = monitor.id().to_string();
+    let sockets = || std::fs::read_to_string("/proc/net/netlink").unwrap_or_default();
+    wait_until("the monitor", || sockets().lines().any(|line| line.split_whitespace().nth(2) == Some(id.as_str())));
     node.signal_heart(Signal::SIGCONT);
     client.wait_for("the fence", |state| state.fenced == Some(Epoch(7)) && state.vips.is_empty());
     assert!(!shown(), "the late refresh was undone before heart said anything");
+    signal_process(monitor.id(), Signal::SIGTERM);
+    let heard = String::from_utf8(monitor.wait_with_output().expect("its end").stdout).expect("text");
+    let lines: Vec<&str> = heard.lines().filter(|line| line.contains("10.98.0.101")).collect();
+    let [came, went] = lines[..] else { panic!("one late addition and its removal: {heard}") };
+    assert!(!came.contains("Deleted") && went.contains("Deleted"), "{heard}");
+    let there = (seconds_of(went) - seconds_of(came)).rem_euclid(60.0);
+    println!("    late VIP there for {:.3} ms", there * 1e3);
+    assert!(there < 1.0);
+}
+
+/// The seconds in `[2026-11-27T16:34:03.118389] ...`.
+fn seconds_of(line: &str) -> f64 {
+    let time = line.split([']', '[']).nth(1).and_then(|stamp| stamp.rsplit_once(':')).expect("a time");
+    time.1.parse().expect("seconds")
 }
 
 fn a_killed_heart_leaves_a_deadline(place: &Place) {
