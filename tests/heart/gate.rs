@@ -21,6 +21,8 @@ pub(crate) fn the_port_gate() {
     run_inside("gate");
 }
 
+type Check = (&'static str, fn(&Place));
+
 /// One node with its surroundings.
 struct Place {
     beyond: Beyond,
@@ -29,7 +31,7 @@ struct Place {
 
 pub(crate) fn in_a_namespace() -> ExitCode {
     let place = Place { beyond: Beyond::new(), server: Server::new() };
-    let checks: [(&str, fn(&Place)); 10] = [
+    let checks: [Check; 10] = [
         ("clients wait for the door", clients_wait_for_the_door),
         ("sessions that end, and sessions that are shut out", ending_and_shut),
         ("a frozen heart", a_frozen_heart_lets_nothing_pass_after_the_deadline),
