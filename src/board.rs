@@ -20,6 +20,8 @@ pub struct Board {
     pub postgres: watch::Sender<PostgresReport>,
     /// From VipActor.
     pub vip: watch::Sender<VipView>,
+    /// From HeartLinkActor.
+    pub gate: watch::Sender<GateView>,
     /// From EsActor.
     pub search: watch::Sender<SearchView>,
     /// From VotersActor.
@@ -38,6 +40,7 @@ impl Board {
             election: watch::Sender::default(),
             postgres: watch::Sender::default(),
             vip: watch::Sender::default(),
+            gate: watch::Sender::default(),
             search: watch::Sender::default(),
             voters: watch::Sender::default(),
             health: watch::Sender::default(),
@@ -84,6 +87,15 @@ pub struct VipView {
     pub bound: Vec<String>,
     /// Foreign holder, missing capability, ...
     pub problems: Vec<Reason>,
+}
+
+/// The port gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateView {
+    /// `open` to clients, `shut`, `missing`, `off`; empty while heart is not attached.
+    pub state: String,
+    /// Why it is missing or off.
+    pub reason: String,
 }
 
 /// The search engine.

@@ -23,6 +23,7 @@ use crate::settings::Settings;
 use crate::settings::identity::NodeIdentity;
 use crate::settings::secrets::Secrets;
 use crate::tree::Actor;
+use leaderl_decision::model::Door;
 use leaderl_decision::records::Keys;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -208,8 +209,14 @@ async fn fence(ctx: &NodeContext) {
     let Some(lease) = armed else { return };
     tracing::error!(epoch = %lease.epoch, "the supervision tree gave up on a leader: fencing");
     let stop = PostgresStop { mode: PostgresStopMode::Immediate, kill_at: ctx.clock.now().plus(FENCE_LIMIT / 4) };
-    let (released, stopped) =
-        futures::join!(ctx.guardian.release_vips(FENCE_LIMIT), ctx.guardian.stop_postgres(stop, FENCE_LIMIT),);
+    let (shut, released, stopped) = futures::join!(
+        ctx.guardian.set_door(lease.epoch, Door::Shut, FENCE_LIMIT),
+        ctx.guardian.release_vips(FENCE_LIMIT),
+        ctx.guardian.stop_postgres(stop, FENCE_LIMIT),
+    );
+    if let Err(why) = shut {
+        tracing::error!(%why, "the port gate was not shut; its deadline shuts it");
+    }
     if let Err(why) = released {
         tracing::error!(%why, "the VIP was not released; its lifetime ends it");
     }

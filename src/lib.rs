@@ -14,4 +14,5 @@ pub mod daemon;
 pub mod heart;
 pub mod ports;
 pub mod settings;
+pub mod stop_points;
 pub mod tree;

@@ -5,7 +5,8 @@
 
 use crate::heart::protocol::{HeartState, ToolOutcome, ToolRequest, VipAddress};
 use async_trait::async_trait;
-use leaderl_decision::model::{Epoch, Nonce, Revision, Timestamp};
+use leaderl_decision::model::{Door, Epoch, Nonce, Revision, Timestamp};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -284,4 +285,9 @@ pub trait Guardian: Send + Sync {
     async fn kill(&self) -> Result<(), GuardianError>;
     /// Removes the addresses and stops refreshing.
     async fn release_vips(&self, limit: Duration) -> Result<(), GuardianError>;
+    /// Opens or narrows the port gate while armed for `epoch`; acknowledged when the kernel obeys. Within one epoch it never
+    /// opens again. Clients' sessions that are older than the opening are ended first.
+    async fn set_door(&self, epoch: Epoch, door: Door, limit: Duration) -> Result<(), GuardianError>;
+    /// The publish addresses of the other nodes: their packets pass the gate while they need to stream. Kept until replaced.
+    async fn set_members(&self, members: Vec<IpAddr>, limit: Duration) -> Result<(), GuardianError>;
 }

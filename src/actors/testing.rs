@@ -11,7 +11,7 @@ use crate::heart::protocol::{HeartState, PostgresStart, PostgresStop, ToolOutcom
 use crate::ports::*;
 use crate::settings::Settings;
 use async_trait::async_trait;
-use leaderl_decision::model::{Epoch, Revision, Timestamp};
+use leaderl_decision::model::{Door, Epoch, Revision, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -203,6 +203,17 @@ impl Guardian for TestNode {
             let vips = std::mem::take(&mut state.get_or_insert_default().vips);
             self.kernel(|bound| bound.retain(|found| !vips.iter().any(|vip| vip.ip == found.ip)));
         });
+        Ok(())
+    }
+    async fn set_door(&self, epoch: Epoch, door: Door, _limit: Duration) -> Result<(), GuardianError> {
+        self.has_heart()?;
+        self.note(format!("door {door:?} under {epoch}"));
+        Ok(())
+    }
+    async fn set_members(&self, members: Vec<IpAddr>, _limit: Duration) -> Result<(), GuardianError> {
+        self.has_heart()?;
+        self.note(format!("members {members:?}"));
+        self.heart.send_modify(|state| state.get_or_insert_default().gate.members = members);
         Ok(())
     }
     async fn arm(&self, _lease: ArmedLease, _limit: Duration) -> Result<(), GuardianError> {

@@ -11,11 +11,12 @@ use crate::heart::protocol::{
 use crate::heart::sockets::MAX_PACKET_BYTES;
 use crate::ports::{ArmedLease, Guardian, GuardianError};
 use async_trait::async_trait;
-use leaderl_decision::model::Epoch;
+use leaderl_decision::model::{Door, Epoch};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,6 +157,14 @@ impl Guardian for HeartLink {
     async fn release_vips(&self, limit: Duration) -> Answer {
         self.ask(HeartOrder::ReleaseVips, limit).await
     }
+
+    async fn set_door(&self, epoch: Epoch, door: Door, limit: Duration) -> Answer {
+        self.ask(HeartOrder::SetDoor { epoch, door }, limit).await
+    }
+
+    async fn set_members(&self, members: Vec<IpAddr>, limit: Duration) -> Answer {
+        self.ask(HeartOrder::SetMembers { members }, limit).await
+    }
 }
 
 fn silent(detail: &str) -> GuardianError {
@@ -282,7 +291,7 @@ impl Link {
 
     fn take(&mut self, message: HeartMessage) {
         match message {
-            HeartMessage::State { state } => self.state = Some(state),
+            HeartMessage::State { state } => self.state = Some(*state),
             HeartMessage::Reply { id, refused } => {
                 if let Some(answer) = self.waiting.remove(&id) {
                     let outcome = refused.map_or(Ok(()), |reason| Err(GuardianError::Refused { reason }));

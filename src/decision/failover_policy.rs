@@ -63,6 +63,9 @@ pub fn ineligible(facts: &Facts<'_>) -> Vec<Reason> {
     for (service, _) in facts.tripped.iter().filter(|(service, _)| blocks(**service)) {
         reasons.push(Reason::new("unhealthy", format!("the {service} check fails")));
     }
+    if let Some(why) = facts.heart.and_then(|heart| heart.gate.failure.as_ref()) {
+        reasons.push(Reason::new("no-gate", format!("heart cannot keep the port gate (`fencing.port_gate`): {why}")));
+    }
     reasons.extend(too_far_behind(facts));
     reasons
 }

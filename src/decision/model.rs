@@ -196,6 +196,18 @@ impl fmt::Display for ServiceName {
     }
 }
 
+/// How far the port gate is open to clients under an epoch; within one epoch it only ever moves to the right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Door {
+    /// Clients are let in.
+    Open,
+    /// Sessions go on, new ones are refused: PostgreSQL is about to be stopped.
+    Ending,
+    /// Nobody.
+    Shut,
+}
+
 /// What an acknowledged commit is promised (design 3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,11 +5,13 @@
 //! state, answers; whoever reads an answer has therefore already been sent the state it speaks of.
 
 mod events;
+mod gate;
 mod orders;
 #[cfg(test)]
 mod tests;
 
 pub use events::{Asker, ConnectionId, Effect, Event};
+pub use gate::{GATE_LOOK, GATE_PATIENCE, GATE_REFRESH, GatePlan, Passage, Sessions};
 
 use super::protocol::{HeartState, PostgresProcess, StopMode, ToolOutcome, VipAddress};
 use crate::ports::ArmedLease;
@@ -86,6 +88,7 @@ pub struct Guard {
     /// Non-empty only while armed for the epoch they were assigned under.
     vips: Vec<VipAddress>,
     refresh_vips_at: Timestamp,
+    gate: gate::Gatekeeping,
     daemon: Option<Daemon>,
     attaching: Option<Attaching>,
     terminating: bool,
@@ -99,8 +102,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A fresh guardian: it knows of nothing, and PostgreSQL is not `Gone` before the first census says so.
-    pub fn new(pid: u32, now: Timestamp) -> Self {
+    /// A fresh guardian: it knows of nothing, and PostgreSQL is not `Gone` before the first census says so. `no_gate`: why
+    /// there is no port gate, if there is none.
+    pub fn new(pid: u32, now: Timestamp, no_gate: Option<String>) -> Self {
         Self {
             pid,
             armed: None,
@@ -111,6 +115,7 @@ impl Guard {
             tool_finished: None,
             vips: Vec::new(),
             refresh_vips_at: Timestamp(0),
+            gate: gate::Gatekeeping::new(no_gate),
             daemon: None,
             attaching: None,
             terminating: false,
@@ -136,10 +141,12 @@ impl Guard {
             Event::PostmasterStarted { asked, result } => self.postmaster_started(asked, result),
             Event::ToolStarted { asked, tool, result } => self.tool_started(asked, tool, result, now),
             Event::VipsRefreshed { asked, valid_s, failed } => self.vips_refreshed(asked, valid_s, failed, now),
+            Event::GateSet { plan, ends, asked, failed } => self.gate_set(&plan, ends, asked, failed, now),
             Event::Terminate => self.terminate(now),
             Event::Tick => {}
         }
         self.timers(now);
+        self.keep_gate(now);
         self.finish()
     }
 
@@ -152,17 +159,18 @@ impl Guard {
     pub fn next_wake(&self) -> Option<Timestamp> {
         let stop = self.postgres.stopping.filter(|stop| !stop.killing).map(|stop| stop.kill_at);
         let refresh = (!self.vips.is_empty()).then_some(self.refresh_vips_at);
-        [self.act_at(), stop, refresh, self.look_at].into_iter().flatten().min()
+        [self.act_at(), stop, refresh, self.look_at, self.gate.next_look()].into_iter().flatten().min()
     }
 
     /// The state as the daemon sees it.
     pub fn view(&self) -> HeartState {
         HeartState {
             pid: self.pid,
-            armed: self.armed.clone(),
+            armed: self.armed.clone().filter(|lease| self.gate.bounds(lease.epoch)),
             fenced: self.fenced,
             postgres: self.postgres_process(),
             vips: self.vips.clone(),
+            gate: self.gate_state(),
             tool_running: self.tool.as_ref().map(|tool| tool.id),
             tool_finished: self.tool_finished.clone(),
         }
@@ -226,6 +234,7 @@ impl Guard {
         let Some(lease) = self.armed.take() else { return };
         self.fenced = self.fenced.max(Some(lease.epoch));
         self.effects.push(Effect::CloseGate);
+        self.gate.shut(now);
         // The signal before the addresses: it takes a microsecond, whereas netlink waits for whoever holds the kernel's
         // lock, and the addresses have their own lifetime.
         let quit_at = lease.fence_at.minus(QUIT_BEFORE_DEADLINE);
@@ -345,6 +354,7 @@ impl Guard {
         let exit = self.terminating && !self.exit_sent && self.postgres_gone() && self.tool.is_none();
         if exit {
             self.drop_vips();
+            self.leave_gate_shut();
             self.exit_sent = true;
         }
         let view = self.view();

@@ -1,9 +1,11 @@
-//! heart, the guardian process: parent of the postmaster, owner of the deadline and of the VIP's lifetime.
+//! heart, the guardian process: parent of the postmaster, owner of the deadline, of the VIP's lifetime and of the
+//! port gate.
 //!
 //! One thread, no runtime, memory locked. [`guard`] decides, [`shell`] makes the syscalls; see `docs/architecture.md`.
 //! If heart ends, in whatever way, the kernel sends SIGQUIT to the postmaster.
 
 pub mod addresses;
+pub mod gate;
 pub mod guard;
 pub mod log;
 pub mod processes;
@@ -55,7 +57,8 @@ pub enum HeartError {
 /// Runs the guardian until SIGTERM (`Ok`, PostgreSQL stopped and the VIP gone) or an error that leaves it unable to guard.
 ///
 /// Reads from the settings: `node.runtime_dir`, `postgres.data_dir` (the only directory it starts PostgreSQL in),
-/// `vip.addresses` (stale ones are removed at the start) and `log.format`.
+/// `vip.addresses` (stale ones are removed at the start), `postgres.port`, `node.publish_address` and `fencing.port_gate`
+/// (the port gate), and `log.format`.
 pub fn run(settings: &Settings) -> Result<(), HeartError> {
     let runtime_dir = &settings.node.runtime_dir;
     let _held_until_the_end = lock(runtime_dir)?;

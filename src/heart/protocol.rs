@@ -1,7 +1,7 @@
 //! What the daemon and heart say to each other: one JSON object per SEQPACKET message.
 
 use crate::ports::ArmedLease;
-use leaderl_decision::model::{Epoch, Timestamp};
+use leaderl_decision::model::{Door, Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -65,6 +65,18 @@ pub enum HeartOrder {
     },
     /// See `Guardian::release_vips`.
     ReleaseVips,
+    /// See `Guardian::set_door`.
+    SetDoor {
+        /// Under this epoch only.
+        epoch: Epoch,
+        /// How far.
+        door: Door,
+    },
+    /// See `Guardian::set_members`.
+    SetMembers {
+        /// The publish addresses of the other nodes.
+        members: Vec<IpAddr>,
+    },
 }
 
 /// heart's messages.
@@ -81,7 +93,7 @@ pub enum HeartMessage {
     /// The whole state, pushed after every change and after every attach.
     State {
         /// The state.
-        state: HeartState,
+        state: Box<HeartState>,
     },
 }
 
@@ -90,7 +102,7 @@ pub enum HeartMessage {
 pub struct HeartState {
     /// heart's pid.
     pub pid: u32,
-    /// The armed lease.
+    /// The armed lease; every fence is armed with it, the port gate too.
     pub armed: Option<ArmedLease>,
     /// Set when the fence of a deadline begins: that epoch is fenced for ever. `postgres` and `vips` say how far it is.
     pub fenced: Option<Epoch>,
@@ -98,10 +110,30 @@ pub struct HeartState {
     pub postgres: PostgresProcess,
     /// The addresses heart keeps alive.
     pub vips: Vec<VipAddress>,
+    /// The port gate.
+    pub gate: GateState,
     /// The running tool's id.
     pub tool_running: Option<u64>,
     /// The last finished tool.
     pub tool_finished: Option<ToolOutcome>,
+}
+
+/// The port gate as heart keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateState {
+    /// Why there is none: switched off, or a kernel that cannot.
+    pub off: Option<String>,
+    /// Why it is not as it should be. Then this node must not lead.
+    pub failure: Option<String>,
+    /// The armed epoch, once the kernel lets clients in under it.
+    pub open_for: Option<Epoch>,
+    /// The newest epoch that it does not open for any more.
+    pub closed_for: Option<Epoch>,
+    /// The armed epoch, once the kernel has shut clients out on the daemon's word.
+    pub shut_for: Option<Epoch>,
+    /// The members' addresses heart was told.
+    pub members: Vec<IpAddr>,
 }
 
 /// PostgreSQL as heart sees it.

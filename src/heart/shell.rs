@@ -1,6 +1,7 @@
 //! The guardian's loop: waits for the kernel, tells [`Guard`] what it saw, carries out what comes back.
 
 mod effects;
+mod gate;
 
 use super::HeartError;
 use super::addresses::Addresses;
@@ -11,6 +12,7 @@ use super::sockets::{Connection, Listener, MAX_PACKET_BYTES, Received};
 use super::spawn::Launcher;
 use super::system::{self, ProcessHandle, Reaped};
 use crate::settings::Settings;
+use gate::Gatekeeper;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -44,6 +46,8 @@ pub(super) struct Shell {
     told: Option<Census>,
     addresses: Option<Addresses>,
     vip_failure: Option<String>,
+    gate: Gatekeeper,
+    no_gate: bool,
     buffer: Vec<u8>,
     ended: bool,
 }
@@ -63,11 +67,13 @@ impl Shell {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map_err(kernel("make a timer"))?;
         let unusable = |source| HeartError::RuntimeDir { path: socket.to_owned(), source };
         let listener = Listener::bind(socket).map_err(unusable)?;
+        let (gate, no_gate) = Gatekeeper::start(settings, &mut log);
         let addresses = Addresses::open().map_err(|error| log.warn(&format!("no netlink: {error}"))).ok();
         system::harden(&mut log);
         let now = system::boottime().map_err(kernel("read CLOCK_BOOTTIME"))?;
         let mut shell = Self {
-            guard: Guard::new(std::process::id(), now),
+            no_gate: no_gate.is_some(),
+            guard: Guard::new(std::process::id(), now, no_gate),
             log,
             said: String::new(),
             data_dir: DataDir::new(&settings.postgres.data_dir),
@@ -82,6 +88,7 @@ impl Shell {
             told: None,
             addresses,
             vip_failure: None,
+            gate,
             buffer: vec![0; MAX_PACKET_BYTES],
             ended: false,
         };

@@ -155,7 +155,7 @@ impl Connection {
     pub fn flush(&mut self, state: &HeartState) -> bool {
         while let Some(next) = self.waiting.front() {
             let packet = match next {
-                Waiting::State => serde_json::to_vec(&HeartMessage::State { state: state.clone() }),
+                Waiting::State => serde_json::to_vec(&HeartMessage::State { state: Box::new(state.clone()) }),
                 Waiting::Reply(reply) => serde_json::to_vec(reply),
             };
             let Ok(packet) = packet else { return false };

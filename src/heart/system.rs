@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 const CAP_IPC_LOCK_BIT: u32 = 14;
 const HEART_PRIORITY: i32 = 10;
@@ -24,6 +25,16 @@ pub fn boottime() -> Result<Timestamp, Errno> {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     Ok(Timestamp(seconds * 1_000_000_000 + nanos))
+}
+
+/// CLOCK_REALTIME as the kernel itself has it since 1970: the port gate's rules are compared with it, whatever clock a preloaded
+/// library shows to programs.
+pub fn kernel_wall_clock() -> Result<Duration, Errno> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec, which lives on the stack until it returns.
+    let result = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut time) };
+    Errno::result(result)?;
+    Ok(Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
 /// Blocks the signals that heart hears and returns the descriptor they come through.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub election: ElectionSettings,
     /// What an acknowledged commit is promised.
     pub replication: ReplicationSettings,
+    /// What keeps a former leader from its clients.
+    pub fencing: FencingSettings,
     /// PostgreSQL.
     pub postgres: PostgresSettings,
     /// etcd.
@@ -105,6 +107,27 @@ pub struct ReplicationSettings {
     pub degrade_after: Duration,
     /// `async`: a copy further behind does not lead. Bytes. Default 52428800. Source: `health_check.max_bytes_behind_leader`.
     pub max_bytes_behind_leader: u64,
+}
+
+/// What keeps a former leader from its clients.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FencingSettings {
+    /// The packet filter on PostgreSQL's port. Default `auto`.
+    pub port_gate: PortGate,
+}
+
+/// Whether a node may lead without the port gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortGate {
+    /// Required where the kernel and the capabilities allow it; said aloud where they do not.
+    #[default]
+    Auto,
+    /// No gate, no leader.
+    Required,
+    /// None.
+    Off,
 }
 
 /// PostgreSQL.

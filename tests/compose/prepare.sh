@@ -3,7 +3,7 @@
 #   host packages, a running Docker engine, the base image, the search engine's archive, the node and frontend images.
 # Every step looks first and is quick when its result is already there.
 #
-#   prepare.sh tools            what `cargo build` needs (protoc, a C linker)
+#   prepare.sh tools            what `cargo build` needs (protoc, a C linker), and as root what tests in network namespaces need
 #   prepare.sh erlang           tools and the Erlang that the supervisors crate is compared with
 #   prepare.sh host             tools, Docker engine, kernel setting for the search engine
 #   prepare.sh bases            host, and every image layer that does not hold our own binaries
@@ -45,6 +45,8 @@ tools() {
   # The well-known types are a package of their own in the development files.
   [ -e /usr/include/google/protobuf/any.proto ] || [ -e /usr/local/include/google/protobuf/any.proto ] \
     || need /usr/include/google/protobuf/any.proto=libprotobuf-dev
+  # Elsewhere those tests say that they are skipped.
+  [ "$(id -u)" != 0 ] || need nft=nftables ip=iproute2 unshare=util-linux
 }
 
 erlang() {

@@ -16,9 +16,7 @@ pub(crate) fn the_vip_lives_as_long_as_the_lease() {
         println!("  skipped: needs root with NET_ADMIN, unshare and ip");
         return;
     }
-    let program = std::env::current_exe().expect("this program");
-    let status = Command::new("unshare").arg("-n").arg(program).arg("addresses").status().expect("unshare");
-    assert!(status.success(), "failed in the namespace");
+    crate::network::run_inside("addresses");
 }
 
 fn ip(args: &[&str]) -> String {

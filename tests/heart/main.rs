@@ -6,6 +6,8 @@
 mod addresses;
 mod daemon;
 mod fences;
+mod gate;
+mod network;
 mod node;
 mod tools;
 
@@ -32,6 +34,7 @@ const CHECKS: &[Check] = &[
     ("the_link_attaches_again_after_heart_was_restarted", daemon::the_link_attaches_again),
     ("there_is_one_heart_on_a_node", daemon::one_heart_on_a_node),
     ("the_vip_lives_as_long_as_the_lease", addresses::the_vip_lives_as_long_as_the_lease),
+    ("the_port_gate", gate::the_port_gate),
 ];
 
 fn main() -> ExitCode {
@@ -39,7 +42,8 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["heart", directory] => return node::be_heart(Path::new(directory)),
         ["daemon", socket] => return daemon::be_daemon(Path::new(socket)),
-        ["addresses"] => return addresses::in_a_namespace(),
+        ["inside", "addresses"] => return network::only_inside(addresses::in_a_namespace),
+        ["inside", "gate"] => return network::only_inside(gate::in_a_namespace),
         _ => {}
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));

@@ -6,7 +6,7 @@ use leaderl::heart::protocol::{
     HeartMessage, HeartOrder, HeartRequest, HeartState, PostgresProcess, PostgresStart, ToolRequest,
 };
 use leaderl::ports::{ArmedLease, Clock};
-use leaderl::settings::Settings;
+use leaderl::settings::{PortGate, Settings};
 use leaderl_decision::model::{Epoch, Nonce, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::sockopt::ReceiveTimeout;
@@ -48,6 +48,11 @@ echo "$$ $plain $own $stopped" > "$2/pids.new" && mv "$2/pids.new" "$2/pids"
 while :; do wait $plain; done
 "#;
 
+/// In a node's directory: its publish address, if it has a port gate. The others share this machine's network.
+const GATE: &str = "gate";
+/// In a node's directory: where its heart looks for stop points.
+const STOP_POINTS: &str = "stop-points";
+
 pub(crate) fn now() -> Timestamp {
     BoottimeClock.now()
 }
@@ -67,6 +72,11 @@ fn settings(directory: &Path) -> Settings {
     let mut settings = Settings::default();
     settings.node.runtime_dir = directory.join("run");
     settings.postgres.data_dir = directory.join("data");
+    settings.fencing.port_gate = PortGate::Off;
+    if let Ok(address) = fs::read_to_string(directory.join(GATE)) {
+        settings.fencing.port_gate = PortGate::Required;
+        settings.node.publish_address = Some(address.parse().expect("an address"));
+    }
     settings
 }
 
@@ -78,8 +88,17 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Self {
+        Self::with_gate(None)
+    }
+
+    /// With a port gate, if a publish address is given.
+    pub(crate) fn with_gate(publish_address: Option<&str>) -> Self {
         let directory = tempfile::Builder::new().prefix("leaderl-heart-").tempdir().expect("a directory");
         fs::create_dir(directory.path().join("data")).expect("a data directory");
+        fs::create_dir(directory.path().join(STOP_POINTS)).expect("a directory");
+        if let Some(address) = publish_address {
+            fs::write(directory.path().join(GATE), address).expect("written");
+        }
         fs::write(directory.path().join("data/standby.signal"), "").expect("standby.signal");
         let heart = spawn_heart(directory.path());
         let node = Self { directory, heart };
@@ -112,6 +131,17 @@ impl Node {
             ended.is_some()
         });
         code
+    }
+
+    /// heart, continued if it stands still, stops itself the next time it comes by; waits until it has.
+    pub(crate) fn stop_heart_at(&self, point: &str) {
+        let file = self.path().join(STOP_POINTS).join(point);
+        fs::write(&file, "").expect("written");
+        self.signal_heart(Signal::SIGCONT);
+        wait_until("the stop point", || !file.exists());
+        let stat = format!("/proc/{}/stat", self.heart_pid());
+        let state = || fs::read_to_string(&stat).ok().and_then(|text| text.rsplit_once(") ").map(|it| it.1.to_owned()));
+        wait_until("heart's stop", || state().is_some_and(|text| text.starts_with('T')));
     }
 
     pub(crate) fn restart_heart(&mut self) {
@@ -179,6 +209,7 @@ fn spawn_heart(directory: &Path) -> Child {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     let log = fs::File::options().create(true).append(true).open(directory.join("heart.log")).expect("a log");
+    command.env("LEADERL_STOP_POINTS", directory.join(STOP_POINTS));
     command.arg("heart").arg(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("heart")
 }
@@ -236,7 +267,7 @@ impl Client {
         let packet = &buffer[..length];
         let message = (length > 0).then(|| serde_json::from_slice(packet).expect("a message"));
         if let Some(HeartMessage::State { state }) = &message {
-            self.state = state.clone();
+            self.state = HeartState::clone(state);
         }
         message
     }
@@ -267,9 +298,13 @@ impl Client {
 
     /// Arms epoch 7 with the fence `after` now.
     pub(crate) fn arm(&mut self, after: Duration) -> Timestamp {
+        self.arm_epoch(7, after)
+    }
+
+    pub(crate) fn arm_epoch(&mut self, epoch: u64, after: Duration) -> Timestamp {
         let t0 = now();
         let fence_at = t0.plus(after);
-        let lease = ArmedLease { epoch: Epoch(7), nonce: Nonce("a".to_owned()), seq: 1, t0, fence_at };
+        let lease = ArmedLease { epoch: Epoch(epoch), nonce: Nonce("a".to_owned()), seq: t0.0, t0, fence_at };
         self.order(HeartOrder::Arm { lease }).expect("armed");
         fence_at
     }

@@ -15,8 +15,8 @@ use leaderl::context::NodeContext;
 use leaderl::heart::SOCKET_NAME;
 use leaderl::heart::protocol::PostgresProcess;
 use leaderl::ports::*;
-use leaderl::settings::Settings;
 use leaderl::settings::secrets::{Secret, Secrets};
+use leaderl::settings::{PortGate, Settings};
 use leaderl_decision::model::{Epoch, NodeId, Nonce, Timestamp};
 use leaderl_decision::postgres_report::{PostgresOrder, PostgresReport, PostgresState, PrimaryReport};
 use leaderl_decision::records::{Keys, MemberRecord, SCHEMA};
@@ -62,6 +62,8 @@ pub(crate) fn settings(directory: &Path, port: u16) -> Settings {
     settings.postgres.port = port;
     settings.postgres.shared_buffers = "16MB".into();
     settings.postgres.max_connections = 50;
+    // Several nodes share this machine's network.
+    settings.fencing.port_gate = PortGate::Off;
     settings.postgres.client_addresses = vec!["127.0.0.1/32".into()];
     settings
 }

@@ -70,6 +70,7 @@ fn status(facts: &dyn Facts) -> Answer {
     let own = report.nodes.iter().find(|node| node.guid == facts.guid().0);
     let board = facts.board();
     let vip = board.vip.borrow().clone();
+    let gate = board.gate.borrow().clone();
     let search = board.search.borrow().clone();
     let busy = board.postgres.borrow().busy.clone();
     let body = serde_json::json!({
@@ -79,6 +80,7 @@ fn status(facts: &dyn Facts) -> Answer {
         "node": own,
         "postgres_busy": busy,
         "vip": {"configured": vip.configured, "bound": vip.bound, "problems": vip.problems},
+        "port_gate": {"state": gate.state, "reason": gate.reason},
         "search": {"health": search.health, "nodes": search.nodes, "has_master": search.has_master,
                    "problems": search.problems},
         "cluster": report.cluster,

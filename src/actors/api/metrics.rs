@@ -63,6 +63,9 @@ pub fn render(facts: &dyn Facts) -> String {
     let vip = board.vip.borrow().clone();
     page.one("vips_configured", "Addresses in the settings.", vip.configured.len() as f64);
     page.one("vips_bound", "Addresses bound here.", vip.bound.len() as f64);
+    let gate = board.gate.borrow().clone();
+    page.one("port_gate_kept", "heart keeps the port gate.", truth(matches!(gate.state.as_str(), "open" | "shut")));
+    page.one("port_gate_open", "Clients pass it.", truth(gate.state == "open"));
     page.text
 }
 

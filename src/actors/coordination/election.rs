@@ -11,7 +11,7 @@ use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::cluster::ClusterView;
-use leaderl_decision::election::{self, Event, Facts, HeartFacts, State, Timing};
+use leaderl_decision::election::{self, Event, Facts, GateFacts, HeartFacts, State, Timing};
 use leaderl_decision::failover_policy::OwnFaults;
 use leaderl_decision::health_counter::counts_against_leading;
 use leaderl_decision::model::{ByteLag, Nonce, Reason, Revision, ServiceName, Timestamp};
@@ -52,7 +52,7 @@ pub enum ElectionMessage {
         nonce: Nonce,
     },
     /// heart's state changed, or heart went away (`None`) (HeartLinkActor).
-    HeartChanged(Option<HeartState>),
+    HeartChanged(Option<Box<HeartState>>),
     /// heart did not acknowledge a renewal in time (HeartLinkActor).
     HeartSilent,
     /// PostgreSQL's report (PgReplicationActor).
@@ -198,7 +198,7 @@ impl ElectionActorState {
             ElectionMessage::Renewed { nonce, seq, t0, revision } => Event::Renewed { nonce, seq, t0, revision },
             ElectionMessage::HoldLost { nonce } => Event::HoldLost { nonce },
             ElectionMessage::HeartChanged(heart) => {
-                self.heart = heart.as_ref().map(heart_facts);
+                self.heart = heart.as_deref().map(heart_facts);
                 self.look()
             }
             ElectionMessage::HeartSilent => Event::HeartSilent,
@@ -325,6 +325,12 @@ fn heart_facts(state: &HeartState) -> HeartFacts {
         fenced: state.fenced,
         postgres_gone: state.postgres == PostgresProcess::Gone,
         vip_held: !state.vips.is_empty(),
+        gate: GateFacts {
+            failure: state.gate.failure.clone(),
+            open_for: state.gate.open_for,
+            closed_for: state.gate.closed_for,
+            shut_for: state.gate.shut_for,
+        },
     }
 }
 

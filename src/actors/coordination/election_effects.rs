@@ -11,8 +11,9 @@ use crate::actors::network::vip::VipMessage;
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
 use crate::context::NodeContext;
 use crate::ports::ArmedLease;
+use crate::stop_points::{StopPoint, reach};
 use leaderl_decision::election::{Command, Event, Hold};
-use leaderl_decision::model::{Epoch, Nonce, Timestamp};
+use leaderl_decision::model::{Door, Epoch, Nonce, Timestamp};
 use leaderl_decision::records::{LeaderValue, RequestState};
 use ractor::ActorRef;
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ use super::leader_key;
 
 /// An unchanged order is repeated this often.
 const REPEAT: Duration = Duration::from_millis(500);
+
+/// An unchanged order to the port gate, which stands between clients and the leader.
+const DOOR_REPEAT: Duration = Duration::from_millis(100);
 
 /// Carries out commands for one incarnation of the election.
 pub(super) struct Effects {
@@ -86,6 +90,7 @@ impl Effects {
             | Command::Disarm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::SetDoor { .. }
             | Command::StopRenewing { .. }
             | Command::KillHeart
             | Command::UpdateRequest { .. } => self.in_a_task(command, now),
@@ -137,6 +142,7 @@ impl Effects {
             | Command::Arm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::SetDoor { .. }
             | Command::SendVacancy { .. }
             | Command::KillHeart
             | Command::Disarm { .. }
@@ -166,6 +172,7 @@ impl Effects {
             | Command::Arm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::SetDoor { .. }
             | Command::SendVacancy { .. }
             | Command::StopRenewing { .. }
             | Command::KillHeart
@@ -234,6 +241,7 @@ impl Effects {
             | Command::Disarm { .. }
             | Command::Checkpoint
             | Command::ReleaseVip
+            | Command::SetDoor { .. }
             | Command::StopRenewing { .. }
             | Command::KillHeart
             | Command::UpdateRequest { .. }
@@ -275,6 +283,12 @@ impl Effects {
                     }
                 }
             }),
+            Command::SetDoor { epoch, door } => {
+                if self.is_due(&command, now, DOOR_REPEAT) {
+                    // A kind each: shutting must not wait for an opening that is under way.
+                    self.set_door(command.name(), epoch, door);
+                }
+            }
             Command::StopRenewing { ref nonce } => {
                 let nonce = nonce.clone();
                 if self.is_due(&command, now, REPEAT) {
@@ -301,6 +315,20 @@ impl Effects {
             | Command::RestVoters
             | Command::Record { .. } => {}
         }
+    }
+
+    fn set_door(&mut self, kind: &'static str, epoch: Epoch, door: Door) {
+        let ctx = self.ctx.clone();
+        self.spawn(kind, async move {
+            let limit = ctx.settings.election.leader_ttl / 10;
+            if door == Door::Open {
+                reach(StopPoint::GateOrder);
+            }
+            if let Err(why) = ctx.guardian.set_door(epoch, door, limit).await {
+                tracing::warn!(%epoch, ?door, %why, "the port gate is not as ordered");
+            }
+            None
+        });
     }
 
     fn stop_renewing(&mut self, nonce: Nonce) {

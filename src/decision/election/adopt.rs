@@ -2,6 +2,7 @@
 
 use super::{Claiming, Command, Facts, Observing, State, claim, record};
 use crate::cluster::ClusterView;
+use crate::model::Door;
 use crate::postgres_report::PostgresState;
 use crate::records::{Holder, LeaderValue, Vacancy};
 
@@ -63,6 +64,9 @@ fn leave(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<
     let Some(leader) = view.leader.as_ref().filter(|_| gone && !heart_holds) else {
         return (State::Observing(Observing::default()), Vec::new());
     };
+    if !facts.is_gate_shut(holder.epoch) {
+        return (State::Undecided, vec![Command::SetDoor { epoch: holder.epoch, door: Door::Shut }]);
+    }
     let hold =
         claim::hold(facts, holder.epoch, holder.nonce.clone(), holder.nonce.clone(), holder.seq, leader.revision);
     let vacancy = Vacancy {

@@ -4,7 +4,7 @@ use super::requests::{self, Judged};
 use super::step_down::{Asked, Manner};
 use super::{Command, Event, Facts, Hold, Stage, State, orders, record, step_down};
 use crate::cluster::ClusterView;
-use crate::model::{NodeId, Reason, ReplicationMode, ServiceName};
+use crate::model::{Door, NodeId, Reason, ReplicationMode, ServiceName};
 use crate::postgres_report::{PostgresState, PrimaryReport};
 use crate::records::{RequestKind, RequestState};
 
@@ -42,7 +42,7 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
     }
     advance(&mut hold, primary, facts, &mut commands);
     if hold.stage == Stage::Serving {
-        commands.push(Command::AssignVip { epoch: hold.epoch });
+        commands.push(let_in(&hold, facts));
         commands.extend(finished_request(view, facts.me, &hold));
         match requests::pending(view, facts, &hold) {
             Some(Judged::Accept { id, designated }) => return obey(hold, id, designated, facts),
@@ -53,6 +53,15 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
         }
     }
     (State::Holding(hold), commands)
+}
+
+/// The gate first: an address that answers with resets would only confuse clients.
+pub(super) fn let_in(hold: &Hold, facts: &Facts<'_>) -> Command {
+    if facts.is_gate_open(hold.epoch) {
+        Command::AssignVip { epoch: hold.epoch }
+    } else {
+        Command::SetDoor { epoch: hold.epoch, door: Door::Open }
+    }
 }
 
 fn is_armed(hold: &Hold, facts: &Facts<'_>) -> bool {
@@ -103,6 +112,15 @@ fn emergency(hold: &Hold, event: &Event, facts: &Facts<'_>) -> Option<Reason> {
 fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
     let quick = |code, text: &str| Some((Reason::new(code, text), Manner::Quick));
     let slow = facts.now.since(hold.since) > facts.promote_deadline;
+    if let Some(gate) = facts.heart.map(|heart| &heart.gate) {
+        if let Some(why) = &gate.failure {
+            return quick("no-gate", &format!("heart cannot keep the port gate: {why}"));
+        }
+        // By a daemon before this one, in the middle of stepping down.
+        if gate.closed_for.is_some_and(|closed| closed >= hold.epoch) {
+            return quick("gate-shut", "heart has shut the port gate of this epoch for good");
+        }
+    }
     match &facts.postgres.state {
         // A claim rests on a running standby, so this is a crash in every stage.
         PostgresState::Down { .. } => return quick("postgres-down", "PostgreSQL has ended"),
@@ -221,7 +239,8 @@ fn obey(hold: Hold, id: String, designated: Option<NodeId>, facts: &Facts<'_>) -
 /// Why a holder does not serve yet.
 pub(super) fn reasons(hold: &Hold, facts: &Facts<'_>) -> Vec<Reason> {
     match hold.stage {
-        Stage::Serving => Vec::new(),
+        Stage::Serving if facts.is_gate_open(hold.epoch) => Vec::new(),
+        Stage::Serving => vec![Reason::new("opening", "waiting for heart to open the port gate")],
         Stage::AwaitingVoters => {
             vec![Reason::new("awaiting-voters", "waiting for a voter to flush past the promotion point")]
         }

@@ -7,6 +7,7 @@
 mod adopt;
 mod claim;
 mod completeness;
+mod heart_facts;
 mod hold;
 mod names;
 mod observe;
@@ -20,6 +21,7 @@ mod timing;
 
 pub use claim::ClaimTxn;
 pub use completeness::{Completeness, completeness, last_leader};
+pub use heart_facts::{GateFacts, HeartFacts};
 pub use orders::lineage_of;
 pub use role::{holder, role};
 pub use timing::Timing;
@@ -27,25 +29,12 @@ pub use timing::Timing;
 use crate::cluster::ClusterView;
 use crate::failover_policy::{self, OwnFaults};
 use crate::model::{
-    ByteLag, Epoch, NodeId, Nonce, Position, Reason, ReplicationMode, Revision, ServiceName, Timestamp,
+    ByteLag, Door, Epoch, NodeId, Nonce, Position, Reason, ReplicationMode, Revision, ServiceName, Timestamp,
 };
 use crate::postgres_report::{PostgresOrder, PostgresReport};
 use crate::records::{BidRecord, Holder, RequestState, Vacancy};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// heart, as far as the election cares.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeartFacts {
-    /// The armed epoch, its nonce and deadline.
-    pub armed: Option<(Epoch, Nonce, Timestamp)>,
-    /// The newest epoch that heart has fenced.
-    pub fenced: Option<Epoch>,
-    /// Every process of PostgreSQL is reaped.
-    pub postgres_gone: bool,
-    /// heart keeps a VIP alive.
-    pub vip_held: bool,
-}
 
 /// Everything one step may look at.
 #[derive(Clone, Debug)]
@@ -175,6 +164,13 @@ pub enum Command {
     },
     /// Take the VIP away; answered by [`Event::VipGone`].
     ReleaseVip,
+    /// Open the port gate under this epoch, or narrow it.
+    SetDoor {
+        /// The epoch.
+        epoch: Epoch,
+        /// How far.
+        door: Door,
+    },
     /// Keep the voter record.
     KeepVoters {
         /// The epoch.

@@ -1,6 +1,7 @@
 //! What events and commands are called in a flight recorder and in transcripts.
 
 use super::{Command, Event};
+use crate::model::Door;
 
 impl Event {
     /// In one word.
@@ -37,6 +38,11 @@ impl Command {
             Self::Checkpoint => "checkpoint",
             Self::AssignVip { .. } => "assign-vip",
             Self::ReleaseVip => "release-vip",
+            Self::SetDoor { door, .. } => match door {
+                Door::Open => "open-gate",
+                Door::Ending => "narrow-gate",
+                Door::Shut => "shut-gate",
+            },
             Self::KeepVoters { .. } => "keep-voters",
             Self::RestVoters => "rest-voters",
             Self::SendVacancy { .. } => "send-vacancy",

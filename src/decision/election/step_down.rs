@@ -1,10 +1,11 @@
 //! Stepping down: one way, in order, and nothing is resigned before every process of PostgreSQL is reaped.
 //!
-//! Planned: checkpoint, `/leader` 503, PostgreSQL stopped fast and reaped, VIP off, vacancy with the final position.
-//! Emergency: VIP off and PostgreSQL killed at once; the vacancy only if etcd still takes it.
+//! Planned: checkpoint, `/leader` 503, port gate shut to new sessions, PostgreSQL stopped fast and reaped, gate shut to all, VIP
+//! off, vacancy with the final position. Emergency: gate shut, VIP off and PostgreSQL killed at once; the vacancy only if etcd
+//! still takes it.
 
-use super::{Command, DownPhase, Event, Facts, Hold, Observing, Stage, State, SteppingDown, record};
-use crate::model::{NodeId, Position, Reason};
+use super::{Command, DownPhase, Event, Facts, Hold, Observing, Stage, State, SteppingDown, hold, record};
+use crate::model::{Door, NodeId, Position, Reason};
 use crate::postgres_report::{PostgresOrder, PostgresState};
 use crate::records::{RequestState, SCHEMA, Vacancy};
 use std::time::Duration;
@@ -117,20 +118,26 @@ fn checkpointing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (S
     let commands = vec![
         Command::Renew { hold: down.hold.clone() },
         Command::KeepVoters { epoch: down.hold.epoch, nonce: down.hold.acquired_with.clone() },
-        Command::AssignVip { epoch: down.hold.epoch },
+        hold::let_in(&down.hold, facts),
     ];
     (State::SteppingDown(down), commands)
 }
 
 fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) {
-    let mut commands = vec![Command::RestVoters, Command::OrderPostgres(PostgresOrder::Stop { fast: down.planned })];
+    let gone = postgres_gone(facts);
+    let door = if down.planned && !gone { Door::Ending } else { Door::Shut };
+    let mut commands = vec![
+        Command::SetDoor { epoch: down.hold.epoch, door },
+        Command::RestVoters,
+        Command::OrderPostgres(PostgresOrder::Stop { fast: down.planned }),
+    ];
     if down.planned {
         commands.push(Command::Renew { hold: down.hold.clone() });
     } else {
         commands.push(Command::ReleaseVip);
         commands.push(Command::StopRenewing { nonce: down.hold.nonce.clone() });
     }
-    if !postgres_gone(facts) {
+    if !gone {
         return (State::SteppingDown(down), commands);
     }
     down.phase = DownPhase::Releasing;
@@ -150,8 +157,9 @@ fn releasing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State
         down.phase = DownPhase::Stopping;
         return stopping(down, facts);
     }
-    if *event != Event::VipGone {
-        let mut commands = vec![Command::ReleaseVip];
+    // What PostgreSQL had answered may still wait in its sockets: nobody else leads before the gate is shut to it.
+    if *event != Event::VipGone || !facts.is_gate_shut(down.hold.epoch) {
+        let mut commands = vec![Command::SetDoor { epoch: down.hold.epoch, door: Door::Shut }, Command::ReleaseVip];
         if down.planned {
             commands.push(Command::Renew { hold: down.hold.clone() });
         }

@@ -1,6 +1,7 @@
 //! What the shell tells the guard, and what the guard tells the shell.
 
 use super::super::protocol::{HeartRequest, PostgresStart, StopMode, ToolRequest, VipAddress};
+use super::gate::{GatePlan, Sessions};
 
 /// A connection of the socket; never used twice.
 pub type ConnectionId = u64;
@@ -72,6 +73,17 @@ pub enum Event {
         /// The first failure.
         failed: Option<String>,
     },
+    /// Outcome of [`Effect::CloseGate`] or [`Effect::SetGate`]; the step's time was read after the kernel's answer.
+    GateSet {
+        /// What it is now, unless it failed.
+        plan: GatePlan,
+        /// Whose older sessions are ended.
+        ends: Option<Sessions>,
+        /// Who asked; `None` for the timer.
+        asked: Option<Asker>,
+        /// Why not.
+        failed: Option<String>,
+    },
     /// SIGTERM.
     Terminate,
     /// Time has passed.
@@ -81,8 +93,17 @@ pub enum Event {
 /// What the shell must do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Shut port 5432 to everyone but peers. Place of the port gate; nothing carries it out before there is one.
+    /// The deadline: shut PostgreSQL's port to everything that does not stay inside the node.
     CloseGate,
+    /// Make the port gate this, or renew it.
+    SetGate {
+        /// What it must be.
+        plan: GatePlan,
+        /// Whose sessions must be ended first, with the gate shut to them.
+        ends: Option<Sessions>,
+        /// Who waits for it.
+        asked: Option<Asker>,
+    },
     /// Take the addresses from the kernel.
     RemoveVips(Vec<VipAddress>),
     /// Add or replace the addresses with this lifetime.

@@ -38,7 +38,11 @@ impl Guard {
         let outcome = match request.order {
             // Answered above.
             HeartOrder::Attach { .. } => Ok(()),
-            HeartOrder::Arm { lease } => self.arm(lease, now),
+            HeartOrder::Arm { lease } => match self.arm(lease, now) {
+                // Acknowledged when the port gate is armed as well.
+                Ok(()) => return self.keep_gate_for(asked, now),
+                refused => refused,
+            },
             HeartOrder::Renewed { lease } => self.renewed(lease, now),
             HeartOrder::Disarm { epoch } => self.disarm(epoch),
             HeartOrder::StopPostgres { stop } => {
@@ -53,6 +57,8 @@ impl Guard {
             HeartOrder::RunTool { tool } => return self.run_tool(asked, tool),
             HeartOrder::CancelTool => return self.cancel_tool(asked, now),
             HeartOrder::AssignVips { epoch, vips } => return self.assign_vips(asked, epoch, vips, now),
+            HeartOrder::SetDoor { epoch, door } => return self.set_door(asked, epoch, door, now),
+            HeartOrder::SetMembers { members } => return self.set_members(asked, members, now),
         };
         self.answer(asked, outcome.err());
     }
@@ -132,6 +138,7 @@ impl Guard {
             Some(_) | None => {}
         }
         self.highest = lease.epoch;
+        self.gate.armed_for(lease.epoch);
         self.armed = Some(lease);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The guard's tests: a world of one attached daemon, in which each test tells the guard what happens.
 
+mod gate;
 mod leases;
 mod processes;
 
@@ -51,14 +52,22 @@ pub(super) fn tool(name: &str) -> ToolRequest {
 pub(super) struct World {
     pub(super) guard: Guard,
     pub(super) now: Timestamp,
+    /// What the kernel says to every order about the gate.
+    pub(super) gate_fails: Option<String>,
     next_id: u64,
 }
 
 impl World {
     /// Attached, nothing of PostgreSQL.
     pub(super) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The same; `no_gate` says why there is no port gate.
+    pub(super) fn with(no_gate: Option<&str>) -> Self {
         let now = at(1000);
-        let mut world = Self { guard: Guard::new(1, now), now, next_id: 0 };
+        let guard = Guard::new(1, now, no_gate.map(str::to_owned));
+        let mut world = Self { guard, now, gate_fails: None, next_id: 0 };
         world.step(Event::Census { postgres: 0, tool: 0 });
         assert_eq!(world.order(attach()), Ok(()));
         world
@@ -67,11 +76,15 @@ impl World {
     /// PostgreSQL runs, armed for epoch 7 with the fence in 4 s, VIP assigned.
     pub(super) fn leading() -> Self {
         let mut world = Self::new();
-        world.start_postgres();
-        let fence_at = world.now.plus(4 * S);
-        assert_eq!(world.order(HeartOrder::Arm { lease: lease(7, "a", 1, world.now, fence_at) }), Ok(()));
-        assert_eq!(world.assign(7), Ok(()));
+        world.lead();
         world
+    }
+
+    pub(super) fn lead(&mut self) {
+        self.start_postgres();
+        let fence_at = self.now.plus(4 * S);
+        assert_eq!(self.order(HeartOrder::Arm { lease: lease(7, "a", 1, self.now, fence_at) }), Ok(()));
+        assert_eq!(self.assign(7), Ok(()));
     }
 
     pub(super) fn step(&mut self, event: Event) -> Vec<Effect> {
@@ -80,6 +93,13 @@ impl World {
             && let Effect::RefreshVips { asked, valid_s, .. } = effects[index].clone()
         {
             effects.extend(self.step(Event::VipsRefreshed { asked, valid_s, failed: None }));
+        }
+        if let Some(Effect::SetGate { plan, ends, asked }) =
+            effects.iter().find(|it| matches!(it, Effect::SetGate { .. })).cloned()
+        {
+            let failed = self.gate_fails.clone();
+            let more = self.guard.step(Event::GateSet { plan, ends, asked, failed }, self.now);
+            effects.extend(more);
         }
         effects
     }
@@ -147,7 +167,8 @@ pub(super) fn refused(result: Result<(), String>, why: &str) {
 }
 
 pub(super) fn acts(effects: &[Effect]) -> Vec<Effect> {
-    effects.iter().filter(|it| !matches!(it, Effect::Push | Effect::RefreshVips { .. })).cloned().collect()
+    let kept = |it: &&Effect| !matches!(it, Effect::Push | Effect::RefreshVips { .. } | Effect::SetGate { .. });
+    effects.iter().filter(kept).cloned().collect()
 }
 
 pub(super) const QUIT: Effect = Effect::SignalPostmaster { pid: POSTMASTER, mode: StopMode::Immediate };

@@ -7,6 +7,7 @@ use super::super::sockets::Connection;
 use super::super::spawn::{Child, open_log};
 use super::super::system::{ProcessHandle, WithRightsOf, hurry};
 use super::Shell;
+use crate::stop_points::{StopPoint, reach};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,8 +19,8 @@ use std::path::Path;
 impl Shell {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            // The port gate's place; until there is one, the VIP and PostgreSQL's end are the fence.
-            Effect::CloseGate => self.log.warn("the deadline has come: fencing"),
+            Effect::CloseGate => return self.close_gate(),
+            Effect::SetGate { plan, ends, asked } => return self.set_gate(plan, ends, asked),
             Effect::RemoveVips(vips) => self.remove_vips(&vips),
             Effect::RefreshVips { vips, valid_s, asked } => {
                 return Some(Event::VipsRefreshed { asked, valid_s, failed: self.refresh_vips(&vips, valid_s) });
@@ -129,6 +130,7 @@ impl Shell {
     fn refresh_vips(&mut self, vips: &[VipAddress], valid_s: u32) -> Option<String> {
         let Some(addresses) = &mut self.addresses else { return Some("heart has no netlink socket".to_owned()) };
         let mut failed = None;
+        reach(StopPoint::VipRefresh);
         for vip in vips {
             if let Err(error) = addresses.refresh(vip, valid_s) {
                 failed = failed.or(Some(chain(&error)));
@@ -165,7 +167,7 @@ impl Shell {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -182,5 +184,11 @@ fn describe(state: &HeartState) -> String {
     let (armed, fenced) = (epoch(state.armed.as_ref().map(|it| it.epoch)), epoch(state.fenced));
     let tool = state.tool_running.map_or("none".to_owned(), |id| id.to_string());
     let vips = vips.join(",");
-    format!("armed={armed} fenced={fenced} postgres={:?} vips=[{vips}] tool={tool}", state.postgres)
+    let gate = match (&state.gate.off, &state.gate.failure, state.gate.open_for) {
+        (Some(_), _, _) => "off".to_owned(),
+        (None, Some(failure), _) => format!("missing ({failure})"),
+        (None, None, Some(epoch)) => format!("open for {epoch}"),
+        (None, None, None) => "shut".to_owned(),
+    };
+    format!("armed={armed} fenced={fenced} postgres={:?} vips=[{vips}] gate={gate} tool={tool}", state.postgres)
 }

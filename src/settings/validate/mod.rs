@@ -112,6 +112,12 @@ impl Settings {
         if self.replication.mode == ReplicationMode::Async {
             words.push("`replication.mode` is `async`: a failover may lose acknowledged commits".into());
         }
+        if self.fencing.port_gate == PortGate::Off {
+            words.push(
+                "`fencing.port_gate` is `off`: a leader that is frozen and thawed can answer clients after its deadline"
+                    .into(),
+            );
+        }
         if self.health.interval * (self.health.max_postgres_failures + 1) > secs(120) {
             words.push(
                 "`health.interval` times `health.max_postgres_failures`: a sick PostgreSQL leads for minutes".into(),

@@ -4,11 +4,12 @@ use super::host::Kernel;
 use super::postgres::{Copies, End};
 use super::story::Story;
 use async_trait::async_trait;
-use leaderl::heart::guard::{Asker, ConnectionId, Effect, Event, Guard};
+use leaderl::heart::guard::{Asker, ConnectionId, Effect, Event, GatePlan, Guard};
 use leaderl::heart::protocol::*;
 use leaderl::ports::*;
-use leaderl_decision::model::{Epoch, NodeId};
+use leaderl_decision::model::{Door, Epoch, NodeId};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
@@ -50,7 +51,7 @@ impl Heart {
         story: Arc<Story>,
     ) -> Arc<Self> {
         let heart = Arc::new(Self {
-            guard: Mutex::new(Guard::new(1, clock.now())),
+            guard: Mutex::new(Guard::new(1, clock.now(), None)),
             node,
             clock,
             copies,
@@ -125,7 +126,13 @@ impl Heart {
 
     fn carry_out(self: &Arc<Self>, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::CloseGate => self.story.tell(&self.node, "heart fences"),
+            Effect::CloseGate => {
+                self.story.tell(&self.node, "heart fences");
+                return Some(Event::GateSet { plan: GatePlan::default(), ends: None, asked: None, failed: None });
+            }
+            Effect::SetGate { plan, ends, asked } => {
+                return Some(Event::GateSet { plan, ends, asked, failed: None });
+            }
             Effect::RemoveVips(vips) => {
                 self.kernel.remove(&vips);
                 self.story.tell(&self.node, "VIP off");
@@ -310,5 +317,11 @@ impl Guardian for Link {
     }
     async fn release_vips(&self, limit: Duration) -> Result<(), GuardianError> {
         self.ask(HeartOrder::ReleaseVips, limit).await
+    }
+    async fn set_door(&self, epoch: Epoch, door: Door, limit: Duration) -> Result<(), GuardianError> {
+        self.ask(HeartOrder::SetDoor { epoch, door }, limit).await
+    }
+    async fn set_members(&self, members: Vec<IpAddr>, limit: Duration) -> Result<(), GuardianError> {
+        self.ask(HeartOrder::SetMembers { members }, limit).await
     }
 }

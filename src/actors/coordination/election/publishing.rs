@@ -44,6 +44,7 @@ impl ElectionActorState {
         let leader = election::holder(&facts);
         let eligible = facts.ineligible().is_empty();
         let step_down_after = facts.timing.step_down_after();
+        let is_open = self.decided.hold().is_some_and(|hold| facts.is_gate_open(hold.epoch));
         let aged = |reason: leaderl_decision::model::Reason| {
             let known = self.reasons.iter().find(|(old, _)| old.code == reason.code);
             let since = known.map_or(now, |(_, since)| *since);
@@ -66,7 +67,7 @@ impl ElectionActorState {
             leader,
             holds_key: hold.is_some(),
             writable: matches!(&self.decided, State::Holding(hold) if hold.stage != Stage::Promoting) || serving,
-            serves: (serving || promised.is_some()) && self.enough_followers(),
+            serves: (serving && is_open || promised.is_some()) && self.enough_followers(),
             eligible,
             serves_until: promised.unwrap_or(own),
             reasons,
@@ -76,7 +77,7 @@ impl ElectionActorState {
     }
 
     /// Until when the promise of the incarnation before holds: while this one is on its way back to serving, heart guards the
-    /// epoch and PostgreSQL is its primary. Once it does not hold it is forgotten.
+    /// epoch and lets clients in, and PostgreSQL is its primary. Once it does not hold it is forgotten.
     fn promise_holds(&mut self, now: Timestamp) -> Option<Timestamp> {
         let Promised { epoch, until } = self.promised?;
         let on_its_way = match &self.decided {
@@ -87,6 +88,7 @@ impl ElectionActorState {
         };
         let armed = self.heart.as_ref().and_then(|heart| heart.armed.as_ref());
         let guarded = armed.is_some_and(|(armed, _, fence_at)| *armed == epoch && *fence_at > now);
+        let is_open = self.heart.as_ref().is_some_and(|heart| heart.gate.open_for == Some(epoch));
         // Of one epoch there is one primary, never started again: it took writes when the promise was made.
         let primary = match &self.postgres.state {
             PostgresState::Primary(primary) => primary.epoch == epoch,
@@ -97,7 +99,7 @@ impl ElectionActorState {
             | PostgresState::Promoting { .. }
             | PostgresState::Stopping => false,
         };
-        let holds = on_its_way && guarded && primary && now < until;
+        let holds = on_its_way && guarded && is_open && primary && now < until;
         if !holds {
             self.promised = None;
         }

@@ -1,6 +1,7 @@
 //! The renewing task of one hold: carries out what [`Renewal`] decides.
 
 use crate::ports::{Clock, Compare, CoordinationStore, RangeAnswer, StoreError, Txn, TxnAnswer, Write};
+use crate::stop_points::{StopPoint, reach};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use leaderl_decision::model::Revision;
@@ -101,6 +102,7 @@ impl Renewing {
         // t0: before anything of this sending leaves the node.
         let now = self.clock.now();
         let Some(attempt) = self.renewal.send(now) else { return };
+        reach(StopPoint::KeyRenewal);
         flights.attempts += 1;
         flights.all.push(self.attempt(attempt));
     }

@@ -6,6 +6,7 @@ use crate::blackbox;
 use crate::board::VipView;
 use crate::heart::protocol::{HeartState, VipAddress};
 use crate::ports::{AddressSnapshot, AddressTableError, BoundAddress};
+use crate::stop_points::{StopPoint, reach};
 use leaderl_decision::model::{Epoch, Reason, Timestamp};
 use leaderl_decision::vip_plan::{self, Announcing, Vip, VipCommand, VipFacts, VipWish};
 use std::collections::BTreeSet;
@@ -160,6 +161,7 @@ impl VipState {
                 }
             }
             VipCommand::Assign { epoch, vips } => {
+                reach(StopPoint::VipOrder);
                 let vips = vips.iter().map(address_of).collect();
                 match self.context.guardian().assign_vips(*epoch, vips, HEART_LIMIT).await {
                     Ok(()) => self.assigned = Some(*epoch),

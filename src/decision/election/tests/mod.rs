@@ -222,6 +222,7 @@ impl World {
             fenced: None,
             postgres_gone: false,
             vip_held: false,
+            gate: GateFacts { open_for: Some(Epoch(2)), ..GateFacts::default() },
         });
         world.postgres.state = PostgresState::Primary(PrimaryReport {
             epoch: Epoch(2),
@@ -234,6 +235,10 @@ impl World {
             followers: BTreeMap::from([(n(3), FollowerReport { streaming: true, flushed: Lsn(1200), counted: true })]),
         });
         (world, hold)
+    }
+
+    pub(super) fn gate(&mut self) -> &mut GateFacts {
+        &mut self.heart.as_mut().unwrap().gate
     }
 
     pub(super) fn primary(&mut self) -> &mut PrimaryReport {

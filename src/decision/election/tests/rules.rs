@@ -61,6 +61,7 @@ fn r11_a_hold_ends_with_the_sending_of_its_vacancy_whatever_becomes_of_it() {
     let (mut world, hold) = World::leading();
     world.postgres.state = PostgresState::Down { initialised: true };
     world.heart.as_mut().unwrap().postgres_gone = true;
+    world.gate().shut_for = Some(Epoch(2));
     let (down, _) = world.look(State::Holding(Hold { stage: Stage::Serving, ..hold.clone() }));
     let (down, commands) = step(down, &Event::VipGone, &world.facts());
     assert!(commands.iter().any(|c| matches!(c, Command::SendVacancy { .. })));

@@ -56,9 +56,21 @@ fn check(before: &State, world: &World, after: &State, commands: &[Command]) {
                 assert!(armed && before.hold().or(after.hold()).is_some_and(|hold| hold.epoch == order.epoch));
             }
             Command::AssignVip { epoch } => {
+                assert!(world.facts().is_gate_open(*epoch), "the VIP before the gate");
                 assert!(after.hold().is_some_and(|hold| hold.epoch == *epoch), "{before:?} -> {after:?}");
             }
-            Command::SendVacancy { .. } => assert!(gone, "resigned with processes alive: {before:?}"),
+            Command::SetDoor { epoch, door: Door::Open } => {
+                let letting_in = match after {
+                    State::Holding(hold) => hold.stage == Stage::Serving && hold.epoch == *epoch,
+                    State::SteppingDown(down) => down.phase == DownPhase::Checkpointing && down.hold.epoch == *epoch,
+                    State::Undecided | State::Observing(_) | State::Claiming(_) => false,
+                };
+                assert!(letting_in, "the gate opened outside of serving: {before:?} -> {after:?}");
+            }
+            Command::SendVacancy { hold, .. } => {
+                assert!(gone, "resigned with processes alive: {before:?}");
+                assert!(world.facts().is_gate_shut(hold.epoch), "resigned before the gate was shut: {before:?}");
+            }
             Command::PutBid(_) | Command::Claim(_) => assert!(before.hold().is_none(), "{before:?}"),
             _ => {}
         }
@@ -99,11 +111,11 @@ proptest! {
     #[test]
     fn random_runs_order_nothing_forbidden(
         moves in proptest::collection::vec(
-            (0_usize..12, 0_u64..900, postgres_states(), any::<bool>(), any::<bool>(), 0_u8..4), 1..60)
+            (0_usize..12, 0_u64..900, postgres_states(), any::<bool>(), any::<bool>(), 0_u8..4, 0_u8..3), 1..60)
     ) {
         let (mut world, hold) = World::leading();
         let mut state = State::Holding(hold);
-        for (event, pass, postgres, gone, heart_there, seat) in moves {
+        for (event, pass, postgres, gone, heart_there, seat, gate) in moves {
             world.pass(pass);
             let down = matches!(postgres, PostgresState::Down { .. });
             world.postgres.state = postgres;
@@ -113,6 +125,11 @@ proptest! {
                 fenced: None,
                 postgres_gone: gone && down,
                 vip_held: false,
+                gate: GateFacts {
+                    open_for: state.hold().map(|hold| hold.epoch).filter(|_| gate == 1),
+                    shut_for: state.hold().map(|hold| hold.epoch).filter(|_| gate == 2),
+                    ..GateFacts::default()
+                },
             });
             match seat {
                 0 => world.left_by(Some(2), None, 200),

@@ -38,7 +38,66 @@ fn a_holder_steps_down_at_half_of_d_counted_from_the_sending() {
     let State::SteppingDown(down) = &state else { panic!("{state:?}") };
     assert_eq!((down.cause.code.as_str(), down.planned), ("lease-in-doubt", false));
     assert!(commands.contains(&Command::ReleaseVip));
+    assert_eq!(commands.iter().find(|c| matches!(c, Command::SetDoor { .. })), Some(&door(Door::Shut)));
     assert_eq!(order_of(&commands), Some(&PostgresOrder::Stop { fast: false }));
+}
+
+fn door(door: Door) -> Command {
+    Command::SetDoor { epoch: Epoch(2), door }
+}
+
+#[test]
+fn clients_are_let_in_by_the_gate_first_and_the_vip_after_it() {
+    let (mut world, state) = serving();
+    world.gate().open_for = None;
+    let (state, commands) = world.look(state);
+    assert!(commands.contains(&door(Door::Open)));
+    assert!(!commands.iter().any(|c| matches!(c, Command::AssignVip { .. })));
+    assert_eq!(reasons(&state, &world.facts())[0].code, "opening");
+    world.gate().open_for = Some(Epoch(2));
+    let (state, commands) = world.look(state);
+    assert!(commands.contains(&Command::AssignVip { epoch: Epoch(2) }) && !commands.contains(&door(Door::Open)));
+    assert_eq!(reasons(&state, &world.facts()), []);
+}
+
+#[test]
+fn the_gate_opens_only_when_the_voters_have_it() {
+    let (mut world, hold) = World::leading();
+    world.gate().open_for = None;
+    world.primary().followers.clear();
+    let (state, commands) = world.look(State::Holding(hold));
+    assert!(matches!(&state, State::Holding(hold) if hold.stage == Stage::AwaitingVoters), "{state:?}");
+    assert!(!commands.iter().any(|c| matches!(c, Command::SetDoor { .. })), "{commands:?}");
+}
+
+#[test]
+fn a_leader_whose_gate_is_lost_or_was_shut_hands_over_in_order() {
+    for shut in [false, true] {
+        let (mut world, state) = serving();
+        if shut {
+            world.gate().closed_for = Some(Epoch(2));
+        } else {
+            world.gate().failure = Some("the kernel refuses".into());
+        }
+        let (state, commands) = world.look(state);
+        let State::SteppingDown(down) = &state else { panic!("{state:?}") };
+        assert_eq!((down.cause.code.as_str(), down.planned), (if shut { "gate-shut" } else { "no-gate" }, true));
+        assert!(commands.contains(&door(Door::Ending)), "{commands:?}");
+        world.postgres.state = PostgresState::Standby { streaming_from: None };
+        assert_eq!(world.facts().ineligible().iter().any(|reason| reason.code == "no-gate"), !shut);
+    }
+}
+
+#[test]
+fn a_daemon_that_finds_its_hold_without_postgres_shuts_the_gate_before_it_resigns() {
+    let (mut world, _) = World::leading();
+    world.postgres.state = PostgresState::Down { initialised: true };
+    world.heart.as_mut().unwrap().postgres_gone = true;
+    let (state, commands) = world.look(State::Undecided);
+    assert_eq!((state.name(), commands), ("undecided", vec![door(Door::Shut)]));
+    world.gate().shut_for = Some(Epoch(2));
+    let (_, commands) = world.look(state);
+    assert!(commands.iter().any(|c| matches!(c, Command::SendVacancy { .. })), "{commands:?}");
 }
 
 #[test]
@@ -65,7 +124,7 @@ fn stepping_down_is_one_way() {
 }
 
 #[test]
-fn nothing_is_resigned_before_every_process_is_reaped_and_the_vip_is_gone() {
+fn nothing_is_resigned_before_every_process_is_reaped_the_gate_is_shut_and_the_vip_is_gone() {
     let (mut world, state) = serving();
     let (state, _) = step(state, &Event::HoldLost { nonce: Nonce("n2-won".into()) }, &world.facts());
     let (state, commands) = world.look(state);
@@ -76,6 +135,10 @@ fn nothing_is_resigned_before_every_process_is_reaped_and_the_vip_is_gone() {
     world.heart.as_mut().unwrap().postgres_gone = true;
     let (state, commands) = world.look(state);
     assert!(!commands.iter().any(|c| matches!(c, Command::SendVacancy { .. })), "the VIP may still be there");
+    let (state, commands) = step(state, &Event::VipGone, &world.facts());
+    assert!(!commands.iter().any(|c| matches!(c, Command::SendVacancy { .. })), "answers may wait in sockets");
+    assert!(commands.contains(&Command::SetDoor { epoch: Epoch(2), door: Door::Shut }));
+    world.gate().shut_for = Some(Epoch(2));
     let (_, commands) = step(state, &Event::VipGone, &world.facts());
     assert!(commands.iter().any(|c| matches!(c, Command::SendVacancy { .. })));
 }
@@ -100,6 +163,7 @@ fn a_planned_switchover_checkpoints_while_serving_and_names_its_successor() {
     world.postgres.state = PostgresState::Down { initialised: true };
     world.postgres.final_position = Some(position(2, 1300));
     world.heart.as_mut().unwrap().postgres_gone = true;
+    world.gate().shut_for = Some(Epoch(2));
     let (state, _) = world.look(state);
     let (_, commands) = step(state, &Event::VipGone, &world.facts());
     let vacancy = commands.iter().find_map(|c| match c {

@@ -39,6 +39,7 @@ fn short(command: &Command) -> Option<String> {
         Command::Checkpoint => "checkpoint".into(),
         Command::AssignVip { epoch } => format!("assign-vip({epoch})"),
         Command::ReleaseVip => "release-vip".into(),
+        Command::SetDoor { epoch, door } => format!("gate({epoch}): {door:?}").to_lowercase(),
         Command::KeepVoters { epoch, .. } => format!("keep-voters({epoch})"),
         Command::SendVacancy { vacancy, .. } => match vacancy.final_position {
             Some(position) => format!("resign(ends at {})", position.lsn),
@@ -111,7 +112,16 @@ impl Teller {
             ["heart", "armed"] => {
                 let hold = self.state.hold().unwrap();
                 let armed = (hold.epoch, hold.nonce.clone(), world.now.plus(D));
-                world.heart = Some(HeartFacts { armed: Some(armed), ..HeartFacts::default() });
+                let gate = world.heart.take().map(|heart| heart.gate).unwrap_or_default();
+                world.heart = Some(HeartFacts { armed: Some(armed), gate, ..HeartFacts::default() });
+            }
+            ["gate", "open"] => {
+                let epoch = self.state.hold().map(|hold| hold.epoch);
+                world.heart.as_mut().unwrap().gate.open_for = epoch;
+            }
+            ["gate", "shut"] => {
+                let epoch = self.state.hold().map(|hold| hold.epoch);
+                world.heart.as_mut().unwrap().gate.shut_for = epoch;
             }
             ["postgres", "primary"] => {
                 let (leading, _) = World::leading();

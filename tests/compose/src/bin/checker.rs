@@ -38,7 +38,8 @@ enum Verb {
         #[arg(long)]
         vip: Ipv4Addr,
     },
-    /// Read all rows of a run from all nodes and judge; exit 1 when something is wrong. The password is in `CHECKER_PASSWORD`.
+    /// Read all rows of a run from the nodes and judge; exit 1 when something is wrong. The password is in `CHECKER_PASSWORD`.
+    /// From elsewhere only the leader can be read: followers' port gates are shut.
     Verify {
         /// `name=address` of a node; repeat.
         #[arg(long = "node")]
@@ -85,7 +86,11 @@ async fn carry_out(verb: Verb) -> Outcome<bool> {
         Verb::Announce { vip } => Probe::open("eth0", vip)?.claim(Duration::from_secs(600)).map(|()| true),
         Verb::Verify { nodes, port, user, run, directory, json } => {
             let password = std::env::var("CHECKER_PASSWORD").during(|| "CHECKER_PASSWORD".into())?;
-            let rows = read_back::rows(&addresses(&nodes)?, port, &user, &password, run).await?;
+            let mut sessions = Vec::new();
+            for (name, address) in addresses(&nodes)? {
+                sessions.push((name, read_back::connect(address, port, &user, &password).await?));
+            }
+            let rows = read_back::rows(&sessions, run).await?;
             let path = directory.join("rows.log");
             let text = std::fs::read_to_string(&path).during(|| format!("reading {}", path.display()))?;
             let report = analysis::judge(&record::parse_log(&text)?, &rows);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{Client, Config, NoTls};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// For a connection, and for the log-in on it.
+pub const LOG_IN_LIMIT: Duration = Duration::from_secs(3);
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// Until a follower has replayed what the leader had when reading began.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
@@ -19,15 +20,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// The node does not take the log-in within 3 s.
 pub async fn connect(address: IpAddr, port: u16, user: &str, password: &str) -> Outcome<Client> {
-    let mut config = Config::new();
-    config.hostaddr(address).host(address.to_string()).port(port).user(user).password(password);
-    config.dbname("postgres").application_name("row-checker-reader").connect_timeout(CONNECT_LIMIT);
-    let (client, connection) = timeout(CONNECT_LIMIT, config.connect(NoTls))
+    let config = log_in(address, port, user, password);
+    let (client, connection) = timeout(LOG_IN_LIMIT, config.connect(NoTls))
         .await
         .during(|| format!("connecting to {address}"))?
         .map_err(|error| Failure(format!("connecting to {address}: {}", explain(&error))))?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// How the reader logs in.
+#[must_use]
+pub fn log_in(address: IpAddr, port: u16, user: &str, password: &str) -> Config {
+    let mut config = Config::new();
+    config.hostaddr(address).host(address.to_string()).port(port).user(user).password(password);
+    config.dbname("postgres").application_name("row-checker-reader").connect_timeout(LOG_IN_LIMIT);
+    config
 }
 
 /// The server's own words, which the driver's `Display` leaves out.
@@ -53,32 +61,23 @@ pub async fn ask(client: &Client, sql: &str) -> Outcome<String> {
     fail(format!("{sql}: no row"))
 }
 
-/// All rows of `run` on each node; followers first catch up with what the writable node has flushed now.
+/// All rows of `run` on each node, by a session with it; followers first catch up with what the writable node has flushed now.
 ///
 /// # Errors
 /// No node, or more than one, is writable; a node cannot be read; a follower does not catch up in 30 s.
-pub async fn rows(
-    nodes: &[(String, IpAddr)],
-    port: u16,
-    user: &str,
-    password: &str,
-    run: i32,
-) -> Outcome<BTreeMap<String, Vec<RowName>>> {
-    let mut sessions = Vec::new();
+pub async fn rows(sessions: &[(String, Client)], run: i32) -> Outcome<BTreeMap<String, Vec<RowName>>> {
     let mut writable = Vec::new();
-    for (name, address) in nodes {
-        let session = connect(*address, port, user, password).await?;
-        if ask(&session, "SELECT pg_is_in_recovery()").await? == "f" {
-            writable.push((name.clone(), ask(&session, "SELECT pg_current_wal_flush_lsn()").await?));
+    for (name, session) in sessions {
+        if ask(session, "SELECT pg_is_in_recovery()").await? == "f" {
+            writable.push((name.clone(), ask(session, "SELECT pg_current_wal_flush_lsn()").await?));
         }
-        sessions.push((name.clone(), session));
     }
     let [(_, end)] = &writable[..] else {
         let names: Vec<&String> = writable.iter().map(|(name, _)| name).collect();
         return fail(format!("exactly one node should be writable, but {names:?} are"));
     };
     let mut rows = BTreeMap::new();
-    for (name, session) in &sessions {
+    for (name, session) in sessions {
         catch_up(name, session, end).await?;
         rows.insert(name.clone(), read(name, session, run).await?);
     }

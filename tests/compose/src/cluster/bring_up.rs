@@ -97,14 +97,15 @@ impl Cluster {
         command::must(&all, LONG).await.map(drop)
     }
 
-    /// Brings a disturbed cluster back: links mended, stopped processes continued, killed nodes started, leaderl's
-    /// services up, rows of settings undone by whoever made them. Then waits for one leader and two streaming followers.
+    /// Brings a disturbed cluster back: paused nodes thawed, links mended, stopped processes continued, killed nodes started,
+    /// leaderl's services up, rows of settings undone by whoever made them. Then waits for one leader and two streaming followers.
     ///
     /// # Errors
     /// It is not whole within `limit`: what was seen last.
     pub async fn heal(&self, limit: Duration) -> Outcome<()> {
         for node in Self::names() {
             if self.is_running(&node).await? {
+                self.thaw(&node).await?;
                 self.mend(&node).await?;
                 self.continue_all(&node).await?;
                 // A service that a row has put down; those that run are not touched by this.
@@ -135,7 +136,7 @@ impl Cluster {
                 ("status.txt", "timeout 10 leaderl cluster-status; timeout 10 leaderl status"),
                 ("events.txt", "timeout 10 leaderl events"),
                 ("actors.txt", "timeout 10 leaderl actors tree"),
-                ("processes.txt", "ps -eo pid,ppid,stat,etimes,args; ip address"),
+                ("processes.txt", "ps -eo pid,ppid,stat,etimes,args; ip address; nft list ruleset; ss -tanp"),
                 ("postgresql.txt", "tail -n 400 /var/lib/leaderl/postgresql/data/log/* 2>/dev/null"),
                 (
                     "state.txt",

@@ -8,6 +8,7 @@ pub mod links;
 pub mod lock;
 pub mod plan;
 pub mod processes;
+pub mod session;
 pub mod stranger;
 pub mod traffic;
 pub mod truth;
@@ -27,13 +28,14 @@ const LONG: Duration = Duration::from_secs(120);
 pub struct Cluster {
     /// What it is to be.
     pub plan: Plan,
+    networks: session::Networks,
 }
 
 impl Cluster {
     /// A handle; starts nothing.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { plan }
+        Self { plan, networks: session::Networks::default() }
     }
 
     /// The container labelled with the node's name (`backend-1`, `frontend`), running or not.
@@ -101,6 +103,25 @@ impl Cluster {
     pub async fn kill(&self, node: &str) -> Outcome<()> {
         let id = self.container(node).await?;
         command::must(&["docker", "kill", &id], SHORT).await.map(drop)
+    }
+
+    /// Freezes every process of the node; the kernel goes on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn pause(&self, node: &str) -> Outcome<()> {
+        let id = self.container(node).await?;
+        command::must(&["docker", "pause", &id], SHORT).await.map(drop)
+    }
+
+    /// Thaws a paused node; one that is not paused stays as it is.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn thaw(&self, node: &str) -> Outcome<()> {
+        let id = self.container(node).await?;
+        let paused = command::must(&["docker", "inspect", "-f", "{{.State.Paused}}", &id], SHORT).await?;
+        if paused == "true" { command::must(&["docker", "unpause", &id], SHORT).await.map(drop) } else { Ok(()) }
     }
 
     /// Starts a killed node again.

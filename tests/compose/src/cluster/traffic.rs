@@ -98,7 +98,7 @@ impl Traffic {
     /// `leader` takes no log-in, or rows do not flow within 30 s.
     pub async fn start(cluster: &Cluster, leader: &str, run: i32, name: &str, documents: bool) -> Outcome<Self> {
         let password = cluster.password().await?;
-        let session = read_back::connect(cluster.address(leader)?, 5432, "chef_pgsql", &password).await?;
+        let session = cluster.session(leader, &password).await?;
         session.batch_execute(CREATE_TABLE).await.during(|| "creating the rows' table".into())?;
         let directory = cluster.plan.logs.join(name);
         std::fs::create_dir_all(&directory).during(|| format!("creating {}", directory.display()))?;
@@ -135,6 +135,14 @@ impl Traffic {
     /// The writer has ended.
     pub async fn fault_begins(&mut self) -> Outcome<()> {
         self.order("fault").await
+    }
+
+    /// The fault is over: each route opens a session again, for the next one.
+    ///
+    /// # Errors
+    /// The writer has ended.
+    pub async fn fault_ends(&mut self) -> Outcome<()> {
+        self.order("calm").await
     }
 
     /// All attempts recorded so far.
@@ -223,11 +231,11 @@ impl Finished {
     /// # Errors
     /// A node cannot be read, or a log is damaged: no judgement then.
     pub async fn judge(&self, cluster: &Cluster, nodes: &[String], planted: &[String]) -> Outcome<Judgement> {
-        let mut addresses = Vec::new();
+        let mut sessions = Vec::new();
         for node in nodes {
-            addresses.push((node.clone(), cluster.address(node)?));
+            sessions.push((node.clone(), cluster.session(node, &self.password).await?));
         }
-        let rows = read_back::rows(&addresses, 5432, "chef_pgsql", &self.password, self.run).await?;
+        let rows = read_back::rows(&sessions, self.run).await?;
         let text = std::fs::read_to_string(self.directory.join("rows.log")).during(|| "reading the row log".into())?;
         let watched =
             std::fs::read_to_string(self.directory.join("watch.log")).during(|| "reading the watch log".into())?;

@@ -1,7 +1,7 @@
 //! What the nodes really are, asked directly and not through the product.
 
 use super::{Cluster, SHORT};
-use crate::checker::read_back::{ask, connect};
+use crate::checker::read_back::ask;
 use crate::checker::watch::ask_leader;
 use crate::{Outcome, fail};
 use std::fmt;
@@ -127,7 +127,7 @@ impl Cluster {
             let address = self.plan.address(index);
             let poll = timeout(ANSWER, ask_leader(SocketAddr::new(address, 7331)));
             let postgres = timeout(ANSWER, async {
-                let session = connect(address, 5432, "chef_pgsql", password).await.ok()?;
+                let session = self.session(&name, password).await.ok()?;
                 parse(&ask(&session, QUESTION).await.ok()?)
             });
             let (poll, postgres) = futures::future::join(poll, postgres).await;

@@ -10,6 +10,7 @@ mod cuts;
 mod etcd;
 mod etcd_faults;
 mod frozen;
+mod gate;
 mod half_open;
 mod network;
 mod nodes;
@@ -187,6 +188,18 @@ static ROWS: &[Row] = &[
         .changes(1, 1),
     row("heart-killed", "the guardian killed on the leader", processes::heart_killed).within(12).changes(1, 2),
     row("heart-stopped", "the guardian alone stopped on the leader", processes::heart_stopped).within(14).changes(1, 1),
+    row(
+        "daemon-and-heart-stopped",
+        "daemon and guardian both stopped for 2 D: only the kernel fences",
+        gate::daemon_and_heart_stopped,
+    )
+    .core()
+    .within(12)
+    .changes(1, 1),
+    row("node-paused", "the whole leader node paused, and thawed after 2 D", gate::node_paused)
+        .within(12)
+        .changes(1, 1),
+    row("late-refresh", "each call that renews or opens a fence comes 2 D late", gate::late_refresh).changes(6, 14),
     row("leader-cut", "the leader cut from both others, reachable for clients", network::leader_cut)
         .covers(&["N02"])
         .core()
@@ -234,6 +247,20 @@ static ROWS: &[Row] = &[
     .within(16)
     .changes(1, 1)
     .may_lose(),
+    row(
+        "async-daemon-and-heart-stopped",
+        "async: both stopped for 2 D; no follower has to confirm, so the port gate alone keeps the old leader quiet",
+        gate::daemon_and_heart_stopped,
+    )
+    .kind(Kind::Async)
+    .within(16)
+    .changes(1, 1)
+    .may_lose(),
+    row("async-node-paused", "async: the whole leader node paused, and thawed after 2 D", gate::node_paused)
+        .kind(Kind::Async)
+        .within(16)
+        .changes(1, 1)
+        .may_lose(),
     row("search-failover", "index and search through the VIP before and after a failover", search::failover)
         .core()
         .kind(Kind::Search)

@@ -109,7 +109,11 @@ impl Client {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.phase() != Phase::Stop {
             pace.tick().await;
-            let Ok(session) = Session::open(&self.target).await else { continue };
+            let sent_ns = boot_ns();
+            let Ok(session) = Session::open(&self.target).await else {
+                self.turned_away(sent_ns);
+                continue;
+            };
             while self.phase() != Phase::Stop {
                 pace.tick().await;
                 match self.attempt(&session, STATEMENT_LIMIT).await {
@@ -117,6 +121,14 @@ impl Client {
                     Next::Reconnect => break,
                 }
             }
+        }
+    }
+
+    /// A node that lets nobody in has been asked as well: its port gate is shut, or it is down.
+    fn turned_away(&mut self, sent_ns: u64) {
+        if self.target.direct {
+            self.seq += 1;
+            self.record(Answer::Refused, sent_ns, String::new(), 0);
         }
     }
 
@@ -150,7 +162,6 @@ impl Client {
             answer = timeout(limit, session.insert(&self.target, self.number, seq, sent_ns)) => answer.ok(),
             _ = phases.wait_for(|phase| *phase == Phase::Stop) => None,
         };
-        let answered_ns = boot_ns();
         let (answer, timeline, next) = match answer {
             Some(Ok(timeline)) if session.wait_cancelled.swap(false, Ordering::AcqRel) => {
                 (Answer::Unknown, timeline, Next::Keep)
@@ -161,17 +172,22 @@ impl Client {
             }
             Some(Err(_)) | None => (Answer::Unknown, 0, Next::Reconnect),
         };
+        self.record(answer, sent_ns, session.node.clone(), timeline);
+        next
+    }
+
+    /// What became of the present row, known now.
+    fn record(&self, answer: Answer, sent_ns: u64, node: String, timeline: u32) {
         self.records.record(Attempt {
             answer,
             client: self.number,
             route: self.route.clone(),
-            seq,
+            seq: self.seq,
             sent_ns,
-            answered_ns,
-            node: session.node.clone(),
+            answered_ns: boot_ns(),
+            node,
             timeline,
         });
-        next
     }
 }
 

@@ -1,0 +1,47 @@
+//! What heart says, as far as the election cares.
+
+use super::Facts;
+use crate::model::{Epoch, Nonce, Timestamp};
+
+/// heart, as far as the election cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeartFacts {
+    /// The armed epoch, its nonce and deadline.
+    pub armed: Option<(Epoch, Nonce, Timestamp)>,
+    /// The newest epoch that heart has fenced.
+    pub fenced: Option<Epoch>,
+    /// Every process of PostgreSQL is reaped.
+    pub postgres_gone: bool,
+    /// heart keeps a VIP alive.
+    pub vip_held: bool,
+    /// The port gate.
+    pub gate: GateFacts,
+}
+
+/// The port gate, as far as the election cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateFacts {
+    /// Why heart cannot keep it; `None`: it is kept, or there shall be none.
+    pub failure: Option<String>,
+    /// Clients pass under this epoch.
+    pub open_for: Option<Epoch>,
+    /// The newest epoch that it never opens for again.
+    pub closed_for: Option<Epoch>,
+    /// The newest epoch under which surely no client's packet passes any more.
+    pub shut_for: Option<Epoch>,
+}
+
+impl Facts<'_> {
+    /// Whether heart lets clients in under this epoch.
+    pub fn is_gate_open(&self, epoch: Epoch) -> bool {
+        self.heart.is_some_and(|heart| heart.gate.open_for == Some(epoch))
+    }
+
+    /// Whether no answer of this epoch can reach a client any more, as far as the gate can see to that.
+    pub fn is_gate_shut(&self, epoch: Epoch) -> bool {
+        self.heart.is_some_and(|heart| {
+            let armed = heart.armed.as_ref().is_some_and(|(armed, _, _)| *armed == epoch);
+            !armed || heart.gate.shut_for == Some(epoch) || heart.gate.failure.is_some()
+        })
+    }
+}
