@@ -242,6 +242,15 @@ impl Node {
         let row = self.client().await.query_one("select count(*) from rows", &[]).await.expect("rows");
         row.get(0)
     }
+
+    /// Waits until a standby shows `count` rows: it replays what it has flushed a little later.
+    pub(crate) async fn shows(&self, count: i64) {
+        let end = Instant::now() + LIMIT;
+        while self.rows().await != count {
+            assert!(Instant::now() < end, "{}: {} rows instead of {count}", self.name, self.rows().await);
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// What HeartLinkActor does.

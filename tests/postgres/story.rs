@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use leaderl::actors::postgres::pg_replication::PgReplicationMessage;
-use leaderl_decision::model::{Epoch, Lsn, NodeId, Nonce, Revision, Timeline};
+use leaderl_decision::model::{Epoch, NodeId, Nonce, Revision, Timeline};
 use leaderl_decision::postgres_report::{FollowOrder, LeadOrder, PostgresOrder, PostgresReport, PostgresState};
 use leaderl_decision::records::{HistoryRecord, MemberRecord, SCHEMA};
 use std::collections::BTreeMap;
@@ -195,9 +195,7 @@ async fn unplanned(a: &Node, b: &Node, c: &Node, cluster: &mut Cluster) {
     took("deposed leader: recovery, rewind, in sync", rewind.elapsed());
     assert!(!b.data().join("leaderl.token").exists(), "a rewound copy carries no token");
     c.client().await.execute("insert into rows values (0)", &[]).await.expect("a row");
-    let target = c.primary().flushed;
-    b.until("caught up", |report| report.position.is_some_and(|at| at.lsn >= Lsn(target.0))).await;
-    assert_eq!(b.rows().await, 1001);
+    b.shows(1001).await;
 }
 
 /// A copy that must be made anew, beside the old one.
