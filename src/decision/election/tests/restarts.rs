@@ -58,6 +58,7 @@ fn a_restart_between_the_stop_and_the_vacancy_does_not_lose_where_the_copy_ended
     world.postgres.state = PostgresState::Down { initialised: true };
     world.postgres.final_position = Some(position(2, 1300));
     world.heart.as_mut().unwrap().postgres_gone = true;
+    *world.gate() = GateFacts { shut_for: Some(Epoch(2)), ..GateFacts::default() };
     let vacancy = |world: &World| {
         world.look(State::Undecided).1.into_iter().find_map(|command| match command {
             Command::SendVacancy { vacancy, .. } => Some(vacancy),
