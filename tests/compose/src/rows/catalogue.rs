@@ -7,7 +7,7 @@ use super::{
 /// In the order they run.
 pub(super) static ROWS: &[Row] = &[
     row("p03-daemon-frozen-0.3d", "the leader's daemon frozen for 0.3 D: unnoticed", frozen::for_three_tenths)
-        .unnoticed(),
+        .within(2),
     row("p03-daemon-frozen-0.6d", "the same for 0.6 D: leads on or is fenced", frozen::for_six_tenths)
         .within(14)
         .changes(0, 2),
@@ -48,9 +48,9 @@ pub(super) static ROWS: &[Row] = &[
         .within(14)
         .changes(1, 1)
         .takes(15),
-    row("n11-half-open-etcd", "the leader's connections to etcd go silent", half_open::to_etcd).unnoticed(),
+    row("n11-half-open-etcd", "the leader's connections to etcd go silent", half_open::to_etcd).within(2),
     row("n11-half-open-members", "the connections of the leader's etcd member go silent", half_open::between_members)
-        .unnoticed(),
+        .within(2),
     row("n11-half-open-receivers", "the followers' replication connections go silent", half_open::to_followers)
         .within(14),
     row("n11-half-open-watches", "the followers' watches go silent and the leader dies", half_open::watches)
@@ -64,12 +64,12 @@ pub(super) static ROWS: &[Row] = &[
     .within(5)
     .changes(1, 2)
     .takes(60),
-    row("e03-etcd-leader-moves", "etcd's leader changes every 3 s", etcd_faults::leader_moves).unnoticed().takes(40),
+    row("e03-etcd-leader-moves", "etcd's leader changes every 3 s", etcd_faults::leader_moves).within(2).takes(40),
     row("e04-etcd-leader-pauses", "etcd's leader stands still for 1.5 D, three times", etcd_faults::leader_pauses)
-        .unnoticed()
+        .within(2)
         .takes(40),
     row("e05-answers-late", "renewals are committed, their answers late", etcd_faults::answers_late)
-        .unnoticed()
+        .within(2)
         .takes(30),
     row("e05-answers-lost", "renewals are committed, their answers lost", etcd_faults::answers_lost)
         .within(20)
@@ -95,7 +95,7 @@ pub(super) static ROWS: &[Row] = &[
     .changes(1, 2)
     .takes(30),
     row("l02-follower-gives-up", "the same on a follower: PostgreSQL streams on", signals::gives_up_on_a_follower)
-        .unnoticed(),
+        .within(2),
     row("l13-sigterm", "the leader's daemon is told to end", signals::term).within(5).changes(1, 1).takes(10),
     row("l13-sigterm-twice", "the same, twice at once", signals::term_twice).within(14).changes(1, 2).takes(10),
     row("l13-sighup", "the leader's daemon gets SIGHUP", signals::hangup).within(5).changes(0, 1).takes(10),
