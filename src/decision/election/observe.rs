@@ -256,6 +256,12 @@ pub(super) fn may_claim(
         return Ok(());
     }
     if forced.is_none()
+        && requests::has_just_handed_over(view, facts)
+        && facts.now < open_at.plus(facts.timing.designation_window())
+    {
+        return Err(Reason::new("handed-over", "this node has just handed over: others go first"));
+    }
+    if forced.is_none()
         && designated.is_none()
         && facts.faults.too_many(facts.now)
         && facts.now < open_at.plus(facts.timing.designation_window())

@@ -4,7 +4,7 @@ use super::{Command, Completeness, Facts, Hold};
 use crate::cluster::ClusterView;
 use crate::model::{NodeId, Reason, ReplicationMode};
 use crate::postgres_report::PostgresState;
-use crate::records::{RequestKind, RequestState};
+use crate::records::{LeaderValue, RequestKind, RequestState};
 use std::time::Duration;
 
 /// A posted status older than this says nothing about a node.
@@ -107,6 +107,17 @@ pub(super) fn successor(view: &ClusterView, facts: &Facts<'_>) -> Result<NodeId,
         }
     }
     Err(if refusals.is_empty() { "there is no other node".to_owned() } else { refusals.join("; ") })
+}
+
+/// Whether this node left the seat in order while another could lead. Its own bid is complete first of all, so without
+/// waiting for the others it would win again, and an operator's `demote` would end where it began.
+pub(super) fn has_just_handed_over(view: &ClusterView, facts: &Facts<'_>) -> bool {
+    let left = view.leader.as_ref().is_some_and(|leader| match &leader.record {
+        LeaderValue::Vacancy(vacancy) => vacancy.left_by.as_ref() == Some(facts.me) && vacancy.final_position.is_some(),
+        LeaderValue::Holder(_) => false,
+    });
+    let fresh = |at| facts.now.since(at) < STATUS_LIMIT;
+    left && view.nodes.iter().any(|(node, seen)| node != facts.me && fresh(seen.at) && seen.record.eligible)
 }
 
 /// Whether `target` could take over at once, with nothing lost and no long catch-up.

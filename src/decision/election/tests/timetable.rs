@@ -208,6 +208,29 @@ fn a_designated_successor_goes_first_for_half_of_d() {
 }
 
 #[test]
+fn who_has_just_handed_over_lets_another_go_first_for_half_of_d() {
+    let left = |another_may: bool| {
+        let mut world = World::following();
+        world.left_by(Some(2), Some(position(1, 1000)), 40);
+        world.posted(3).eligible = another_may;
+        world.detached(position(1, 1000));
+        world.bid_of(2, position(1, 1000));
+        world.bid_of(3, position(1, 1000));
+        world
+    };
+    let mut world = left(true);
+    let (state, commands) = world.look(world.confirmed());
+    assert!(claim_of(&commands).is_none());
+    world.pass(2_400);
+    let (state, commands) = world.look(state);
+    assert!(claim_of(&commands).is_none());
+    world.pass(101);
+    assert!(claim_of(&world.look(state).1).is_some(), "nobody took it");
+    let world = left(false);
+    assert!(claim_of(&world.look(world.confirmed()).1).is_some(), "nobody else can lead");
+}
+
+#[test]
 fn a_crashed_postgres_is_resigned_at_once() {
     let (mut world, state) = serving();
     world.postgres.state = PostgresState::Down { initialised: true };
