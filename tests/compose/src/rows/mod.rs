@@ -193,13 +193,18 @@ static ROWS: &[Row] = &[
         "daemon and guardian both stopped for 2 D: only the kernel fences",
         gate::daemon_and_heart_stopped,
     )
+    .covers(&["P04"])
     .core()
     .within(12)
     .changes(1, 1),
     row("node-paused", "the whole leader node paused, and thawed after 2 D", gate::node_paused)
+        .covers(&["P05"])
         .within(12)
         .changes(1, 1),
-    row("late-refresh", "each call that renews or opens a fence comes 2 D late", gate::late_refresh).changes(6, 14),
+    row("late-refresh", "each call that renews or opens a fence comes 2 D late", gate::late_refresh)
+        .covers(&["P17"])
+        .takes(110)
+        .changes(6, 14),
     row("leader-cut", "the leader cut from both others, reachable for clients", network::leader_cut)
         .covers(&["N02"])
         .core()
@@ -252,11 +257,13 @@ static ROWS: &[Row] = &[
         "async: both stopped for 2 D; no follower has to confirm, so the port gate alone keeps the old leader quiet",
         gate::daemon_and_heart_stopped,
     )
+    .covers(&["P04"])
     .kind(Kind::Async)
     .within(16)
     .changes(1, 1)
     .may_lose(),
     row("async-node-paused", "async: the whole leader node paused, and thawed after 2 D", gate::node_paused)
+        .covers(&["P05"])
         .kind(Kind::Async)
         .within(16)
         .changes(1, 1)
