@@ -6,9 +6,12 @@ use leaderl::actors::api::control::StopMode;
 use leaderl::daemon::DaemonError;
 use std::time::Duration;
 
+const DEMOTION: [&str; 5] =
+    ["the gate lets nobody new in", "PostgreSQL is told to stop", "PostgreSQL is gone", "the gate is shut", "VIP off"];
+
 /// Every moment's place in the order of a planned demotion.
 fn place(what: &str) -> Option<usize> {
-    ["PostgreSQL is told to stop", "PostgreSQL is gone", "VIP off"].iter().position(|step| *step == what)
+    DEMOTION.iter().position(|step| *step == what)
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,15 +37,16 @@ async fn an_orderly_stop_demotes_in_order_and_hands_over_before_the_tree_stops()
 
     let story = world.story_of(1);
     let order: Vec<usize> = story.iter().filter_map(|moment| place(&moment.what)).collect();
-    assert_eq!(order, [0, 1, 2], "{story:#?}");
+    assert_eq!(order, [0, 1, 2, 3, 4], "{story:#?}");
     let demotion = story.iter().filter(|moment| place(&moment.what).is_some());
-    assert!(demotion.clone().all(|moment| !moment.leader), "`/leader` says 503 before PostgreSQL is told: {story:#?}");
+    assert!(demotion.clone().all(|moment| !moment.leader), "`/leader` says 503 before anything: {story:#?}");
     assert!(demotion.clone().all(|moment| moment.daemon), "the tree stops last: {story:#?}");
 
     world.until("another node serves", || world.serves(2) || world.serves(3)).await;
     assert_eq!(world.epoch(), epoch.next());
     let heir = if world.serves(2) { 1 } else { 2 };
     world.until("the VIP is there", || world.nodes[heir].kernel.vips().len() == 1).await;
+    assert!(world.lets_in(heir + 1) && !world.lets_in(1));
     assert!(world.nodes[0].kernel.vips().is_empty());
     assert!(world.copies.primary(&world.nodes[heir].guid) && !world.copies.primary(&world.nodes[0].guid));
 }
@@ -63,7 +67,7 @@ async fn an_election_that_is_killed_while_it_hands_over_is_followed_by_one_that_
         assert!(began.elapsed() < Duration::from_secs(3), "killed after {after_ms} ms: {:?}", began.elapsed());
         let story: Vec<String> = world.story_of(1).into_iter().map(|moment| moment.what).collect();
         let order: Vec<usize> = story.iter().filter_map(|what| place(what)).collect();
-        assert_eq!(order, [0, 1, 2], "killed after {after_ms} ms: {story:?}");
+        assert_eq!(order, [0, 1, 2, 3, 4], "killed after {after_ms} ms: {story:?}");
         let keys = world.store.history(&world.keys().leader());
         let vacancy = keys.iter().rfind(|value| value["kind"] == "vacancy").unwrap();
         assert!(vacancy["final_position"]["lsn"].is_string(), "killed after {after_ms} ms: {vacancy}");
@@ -93,9 +97,9 @@ async fn a_stop_announced_as_restart_or_upgrade_demotes_nothing_and_the_next_dae
         tokio::time::sleep(LIMIT / 4).await;
         assert_eq!(world.epoch(), epoch, "{mode:?}: nobody else has led");
         assert_eq!(world.nodes[0].kernel.vips().len(), 1);
-        assert!(world.copies.commit(&world.nodes[0].guid, 100));
+        assert!(world.lets_in(1) && world.copies.commit(&world.nodes[0].guid, 100));
         let story = world.story_of(1);
-        assert!(story.is_empty(), "nothing happened to PostgreSQL or the VIP: {story:#?}");
+        assert!(story.is_empty(), "nothing happened to PostgreSQL, the gate or the VIP: {story:#?}");
     }
 }
 
@@ -110,7 +114,7 @@ async fn nobody_comes_back_after_an_announced_restart_and_heart_fences_by_its_de
     world.until("another node serves", || world.serves(2) || world.serves(3)).await;
     assert!(world.nodes[0].kernel.vips().is_empty() && !world.copies.primary(&world.nodes[0].guid));
     let story: Vec<String> = world.story_of(1).into_iter().map(|moment| moment.what).collect();
-    assert_eq!(story[..2], ["heart fences", "PostgreSQL is told to quit"]);
+    assert_eq!(story[..3], ["heart fences", "the gate is shut", "PostgreSQL is told to quit"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +130,7 @@ async fn a_root_that_gives_up_fences_the_node_before_the_daemon_ends() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let fenced = !world.copies.primary(&world.nodes[0].guid) && world.nodes[0].kernel.vips().is_empty();
-    assert!(fenced, "before the process ends: {:#?}", world.story_of(1));
+    assert!(fenced && !world.lets_in(1), "before the process ends: {:#?}", world.story_of(1));
     let outcome = leader.ended().await;
     assert!(matches!(outcome, Err(DaemonError::GaveUp(_))), "{outcome:?}");
     world.until("another node serves", || world.serves(2) || world.serves(3)).await;

@@ -4,7 +4,7 @@ use super::host::Kernel;
 use super::postgres::{Copies, End};
 use super::story::Story;
 use async_trait::async_trait;
-use leaderl::heart::guard::{Asker, ConnectionId, Effect, Event, GatePlan, Guard};
+use leaderl::heart::guard::{Asker, ConnectionId, Effect, Event, GatePlan, Guard, Passage};
 use leaderl::heart::protocol::*;
 use leaderl::ports::*;
 use leaderl_decision::model::{Door, Epoch, NodeId};
@@ -128,9 +128,12 @@ impl Heart {
         match effect {
             Effect::CloseGate => {
                 self.story.tell(&self.node, "heart fences");
-                return Some(Event::GateSet { plan: GatePlan::default(), ends: None, asked: None, failed: None });
+                let plan = GatePlan::default();
+                self.set_gate(&plan);
+                return Some(Event::GateSet { plan, ends: None, asked: None, failed: None });
             }
             Effect::SetGate { plan, ends, asked } => {
+                self.set_gate(&plan);
                 return Some(Event::GateSet { plan, ends, asked, failed: None });
             }
             Effect::RemoveVips(vips) => {
@@ -172,6 +175,17 @@ impl Heart {
             Effect::Adopt(_) | Effect::KillTool | Effect::Exit => {}
         }
         None
+    }
+
+    fn set_gate(&self, plan: &GatePlan) {
+        if self.kernel.set_gate(plan.client_passage) {
+            let what = match plan.client_passage {
+                Passage::Shut => "the gate is shut",
+                Passage::Ending(_) => "the gate lets nobody new in",
+                Passage::Until(_) | Passage::Free => "the gate is open",
+            };
+            self.story.tell(&self.node, what);
+        }
     }
 
     fn signal(self: &Arc<Self>, pid: u32, mode: StopMode) {

@@ -1,6 +1,7 @@
 //! A host's kernel and disks in memory: addresses with lifetimes, and room for everything.
 
 use async_trait::async_trait;
+use leaderl::heart::guard::Passage;
 use leaderl::heart::protocol::VipAddress;
 use leaderl::ports::*;
 use leaderl_decision::model::Timestamp;
@@ -27,9 +28,10 @@ impl Clock for PausedClock {
     }
 }
 
-/// The addresses of one host.
+/// The addresses of one host, and the gate before its PostgreSQL.
 pub struct Kernel {
     own: IpAddr,
+    gate: Mutex<Passage>,
     bound: Mutex<BTreeMap<VipAddress, Instant>>,
     changes: watch::Sender<u64>,
     claims: watch::Sender<BTreeMap<IpAddr, ForeignClaim>>,
@@ -38,7 +40,7 @@ pub struct Kernel {
 impl Kernel {
     pub fn new(own: IpAddr) -> Arc<Self> {
         let (changes, claims) = (watch::Sender::new(0), watch::Sender::default());
-        Arc::new(Self { own, bound: Mutex::default(), changes, claims })
+        Arc::new(Self { own, gate: Mutex::default(), bound: Mutex::default(), changes, claims })
     }
 
     fn changed(&self) {
@@ -62,6 +64,21 @@ impl Kernel {
                 kernel.changed();
             }
         });
+    }
+
+    /// How clients pass from now on; whether that is another way than before.
+    pub fn set_gate(&self, passage: Passage) -> bool {
+        let before = std::mem::replace(&mut *self.gate.lock().unwrap(), passage);
+        std::mem::discriminant(&before) != std::mem::discriminant(&passage)
+    }
+
+    /// Whether a client who comes now reaches PostgreSQL.
+    pub fn lets_in(&self, now: Timestamp) -> bool {
+        match *self.gate.lock().unwrap() {
+            Passage::Shut | Passage::Ending(_) => false,
+            Passage::Until(deadline) => now < deadline,
+            Passage::Free => true,
+        }
     }
 
     pub fn remove(&self, vips: &[VipAddress]) {

@@ -192,6 +192,11 @@ impl World {
         running.get(&self.nodes[number - 1].guid).is_some_and(|ctx| is_serving_leader(ctx.as_ref()))
     }
 
+    /// Whether a node's gate lets clients in.
+    pub fn lets_in(&self, number: usize) -> bool {
+        self.nodes[number - 1].kernel.lets_in(self.clock.now())
+    }
+
     fn voters(&self) -> usize {
         let record = self.store.value(&self.keys().voters());
         record.and_then(|record| record["voters"].as_array().map(Vec::len)).unwrap_or(0)
