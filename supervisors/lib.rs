@@ -105,6 +105,7 @@ mod dynamic_flock;
 mod errors;
 mod exit_port;
 mod exit_reason;
+mod guarded;
 mod panics;
 mod process;
 mod requests;

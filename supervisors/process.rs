@@ -45,6 +45,8 @@ pub(crate) struct Fate {
     gone: SetOnce<()>,
     /// A supervisor's own exit port: its children may outlive it for a moment.
     subtree: OnceLock<ExitPort>,
+    /// Known as soon as the process begins to start.
+    pid: OnceLock<ActorId>,
     hooks: Option<Box<dyn Hooks>>,
     pub(crate) vitals: Vitals,
 }
@@ -117,18 +119,22 @@ impl Fate {
     }
 
     /// A message is about to be handled. Without a telemetry the clock is not read.
-    pub(crate) fn begin_message(&self, pid: ActorId, message: &dyn Any) -> Option<Instant> {
+    pub(crate) fn begin_message(&self, message: &dyn Any) -> Option<Instant> {
         self.vitals.taken.fetch_add(1, Ordering::Relaxed);
         let hooks = self.hooks.as_ref()?;
-        hooks.handling(pid, message);
+        hooks.handling(*self.pid.get()?, message);
         Some(Instant::now())
     }
 
-    pub(crate) fn end_message(&self, pid: ActorId, began: Option<Instant>) {
+    pub(crate) fn end_message(&self, began: Option<Instant>) {
         self.vitals.handled.fetch_add(1, Ordering::Relaxed);
-        if let (Some(hooks), Some(began)) = (&self.hooks, began) {
-            hooks.handled(pid, began.elapsed());
+        if let (Some(hooks), Some(pid), Some(began)) = (&self.hooks, self.pid.get(), began) {
+            hooks.handled(*pid, began.elapsed());
         }
+    }
+
+    pub(crate) fn is_called(&self, pid: ActorId) {
+        let _ = self.pid.set(pid);
     }
 
     /// Records why the process is about to be stopped. It ends but once: a later signal changes nothing.

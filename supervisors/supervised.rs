@@ -1,16 +1,14 @@
 //! The wrapper every supervised actor gets: it registers the child before it can end, publishes it before it can act,
 //! and turns panics into typed reasons.
 
-use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use crate::child_ref::ChildRef;
 use crate::exit_port::ExitPort;
-use crate::exit_reason::ExitReason;
-use crate::panics::caught;
+use crate::guarded::{Guarded, Handling};
 use crate::process::{Fate, Process, Signals};
 use crate::spec::Shutdown;
 
@@ -30,19 +28,8 @@ impl<A: Actor> Supervised<A> {
         Process::new(actor.get_cell(), self.fate.clone(), (self.signals)(actor), self.shutdown)
     }
 
-    /// Runs a callback in the child's span. A panic becomes an error that carries the typed reason.
-    ///
-    /// The callback is pinned by who calls, not here: moved into another future it would take its room twice.
-    async fn guarded<T>(
-        &self,
-        callback: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
-    ) -> Result<T, ActorProcessingErr> {
-        let result = if self.span.is_disabled() {
-            caught(callback).await
-        } else {
-            caught(callback).instrument(self.span.clone()).await
-        };
-        result.unwrap_or_else(|panic| Err(ExitReason::Panicked(panic).into()))
+    fn guarded<F>(&self, callback: F) -> Guarded<'_, F> {
+        Guarded::new(callback, &self.span)
     }
 }
 
@@ -92,6 +79,7 @@ impl<A: Actor> Actor for Supervised<A> {
         arguments: A::Arguments,
     ) -> Result<A::State, ActorProcessingErr> {
         let id = myself.get_id();
+        self.fate.is_called(id);
         self.port.expect(self.process(&myself));
         let mut registration = Registration { port: &self.port, id, kept: false };
         if let Some(published) = &self.published {
@@ -99,7 +87,7 @@ impl<A: Actor> Actor for Supervised<A> {
             self.fate.vitals.count_sent(published.child.sent_counter());
             published.child.publish(myself.clone());
         }
-        let state = self.guarded(pin!(self.actor.pre_start(myself, arguments))).await?;
+        let state = self.guarded(self.actor.pre_start(myself, arguments)).await?;
         if let Some(published) = &self.published {
             published.child.mark_started(id);
         }
@@ -107,33 +95,34 @@ impl<A: Actor> Actor for Supervised<A> {
         Ok(state)
     }
 
-    async fn post_start(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        self.guarded(pin!(self.actor.post_start(myself, state))).await
+    fn post_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        state: &mut A::State,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guarded(self.actor.post_start(myself, state))
     }
 
-    async fn handle(
+    fn handle(
         &self,
         myself: ActorRef<A::Msg>,
         message: A::Msg,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        let pid = myself.get_id();
-        let began = self.fate.begin_message(pid, &message);
-        let result = self.guarded(pin!(self.actor.handle(myself, message, state))).await;
-        self.fate.end_message(pid, began);
-        result
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        let began = self.fate.begin_message(&message);
+        Handling::new(self.guarded(self.actor.handle(myself, message, state)), &self.fate, began)
     }
 
-    async fn handle_supervisor_evt(
+    fn handle_supervisor_evt(
         &self,
         myself: ActorRef<A::Msg>,
         event: SupervisionEvent,
         state: &mut A::State,
-    ) -> Result<(), ActorProcessingErr> {
-        self.guarded(pin!(self.actor.handle_supervisor_evt(myself, event, state))).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        self.guarded(self.actor.handle_supervisor_evt(myself, event, state))
     }
 
     async fn post_stop(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        self.fate.telling_why(self.guarded(pin!(self.actor.post_stop(myself, state)))).await
+        self.fate.telling_why(self.guarded(self.actor.post_stop(myself, state))).await
     }
 }

@@ -20,55 +20,103 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// When the child that is being restarted ended.
 static ENDED: Mutex<Option<Instant>> = Mutex::new(None);
 
+/// Fails when it is told to, and tells how long its restart took.
 pub(crate) struct Worker;
 
-pub(crate) enum Message {
-    Fail,
-    Count,
-    GetCount(RpcReplyPort<u64>),
-    /// Ask the other one so many times, and say how long it took.
-    AskAround(ChildRef<Message>, u64, RpcReplyPort<Duration>),
-    /// Send the other one so many messages, and say how long it took until it had handled them.
-    Pelt(ChildRef<Message>, u64, RpcReplyPort<Duration>),
-}
+pub(crate) struct Fail;
 
 impl Actor for Worker {
-    type Msg = Message;
-    type State = u64;
+    type Msg = Fail;
+    type State = ();
     type Arguments = Option<mpsc::UnboundedSender<Duration>>;
 
-    async fn pre_start(&self, _: ActorRef<Message>, born: Self::Arguments) -> Result<u64, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Fail>, born: Self::Arguments) -> Result<(), ActorProcessingErr> {
         if let Some(born) = born
             && let Some(ended) = ENDED.lock().map_err(|_| "poisoned")?.take()
         {
             born.send(ended.elapsed())?;
         }
+        Ok(())
+    }
+
+    async fn handle(&self, _: ActorRef<Fail>, Fail: Fail, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        *ENDED.lock().map_err(|_| "poisoned")? = Some(Instant::now());
+        Err(ExitReason::Failed("as told".to_owned()).into())
+    }
+}
+
+/// Counts what it is sent.
+pub(crate) struct Counter;
+
+pub(crate) enum CounterMessage {
+    Count,
+    GetCount(RpcReplyPort<u64>),
+}
+
+impl Actor for Counter {
+    type Msg = CounterMessage;
+    type State = u64;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<CounterMessage>, (): ()) -> Result<u64, ActorProcessingErr> {
         Ok(0)
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, count: &mut u64) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<CounterMessage>,
+        message: CounterMessage,
+        count: &mut u64,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Fail => {
-                *ENDED.lock().map_err(|_| "poisoned")? = Some(Instant::now());
-                return Err(ExitReason::Failed("as told".to_owned()).into());
-            }
-            Message::Count => *count += 1,
-            Message::GetCount(reply) => reply.send(*count)?,
-            Message::AskAround(other, times, reply) => {
-                let began = Instant::now();
+            CounterMessage::Count => *count += 1,
+            CounterMessage::GetCount(reply) => reply.send(*count)?,
+        }
+        Ok(())
+    }
+}
+
+/// Talks to the counter.
+pub(crate) struct Talker(ChildRef<CounterMessage>);
+
+pub(crate) enum TalkerMessage {
+    /// Ask it so many times, and say how long it took.
+    Ask(u64, RpcReplyPort<Duration>),
+    /// Send it so many messages, and say how long it took until it had handled them.
+    Pelt(u64, RpcReplyPort<Duration>),
+}
+
+impl Actor for Talker {
+    type Msg = TalkerMessage;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<TalkerMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<TalkerMessage>,
+        message: TalkerMessage,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        let Self(counter) = self;
+        let began = Instant::now();
+        match message {
+            TalkerMessage::Ask(times, reply) => {
                 for _ in 0..times {
-                    other.call(Message::GetCount, LIMIT).await?;
+                    counter.call(CounterMessage::GetCount, LIMIT).await?;
                 }
                 reply.send(began.elapsed())?;
             }
-            Message::Pelt(other, times, reply) => {
-                let began = Instant::now();
+            TalkerMessage::Pelt(times, reply) => {
                 for _ in 0..times {
-                    other.cast(Message::Count)?;
+                    counter.cast(CounterMessage::Count)?;
                     // What Erlang does by itself: a process that sends and sends lets others run now and then.
                     tokio::task::consume_budget().await;
                 }
-                other.call(Message::GetCount, LIMIT).await?;
+                counter.call(CounterMessage::GetCount, LIMIT).await?;
                 reply.send(began.elapsed())?;
             }
         }
@@ -102,7 +150,7 @@ impl Telemetry<&'static str> for Deaf {}
 /// One worker that tells how long each of its restarts took.
 pub(crate) struct Restarting {
     pub(crate) root: RootHandle<&'static str>,
-    worker: ChildRef<Message>,
+    worker: ChildRef<Fail>,
     births: mpsc::UnboundedReceiver<Duration>,
 }
 
@@ -117,7 +165,7 @@ impl Restarting {
     /// From the worker's exit until its successor's init is done.
     pub(crate) async fn latency(&mut self) -> Result<Duration, AnyError> {
         self.worker.wait_started(LIMIT).await?;
-        self.worker.cast(Message::Fail)?;
+        self.worker.cast(Fail)?;
         Ok(self.births.recv().await.ok_or("no birth")?)
     }
 }
@@ -151,28 +199,28 @@ impl Flock {
     }
 }
 
-/// Two workers, one of which talks to the other.
+/// Two actors, one of which talks to the other.
 pub(crate) struct Pair {
     pub(crate) root: RootHandle<&'static str>,
-    one: ChildRef<Message>,
-    other: ChildRef<Message>,
+    talker: ChildRef<TalkerMessage>,
 }
 
 impl Pair {
     pub(crate) async fn start(telemetry: Listener) -> Result<Self, AnyError> {
-        let (one, other) = (ChildRef::new("one"), ChildRef::new("other"));
-        let children = [("one", &one), ("other", &other)];
-        let specs = children.map(|(id, child)| ChildSpec::worker(id, child.starts(|| (Worker, None))));
-        Ok(Self { root: tree(specs, telemetry).await?, one, other })
+        let (counter, talker) = (ChildRef::new("counter"), ChildRef::new("talker"));
+        let known = counter.clone();
+        let specs = [
+            ChildSpec::worker("counter", counter.starts(|| (Counter, ()))),
+            ChildSpec::worker("talker", talker.starts(move || (Talker(known.clone()), ()))),
+        ];
+        Ok(Self { root: tree(specs, telemetry).await?, talker })
     }
 
     pub(crate) async fn calls(&self, times: u64) -> Result<Duration, AnyError> {
-        let other = self.other.clone();
-        Ok(self.one.call(|reply| Message::AskAround(other, times, reply), LIMIT).await?)
+        Ok(self.talker.call(|reply| TalkerMessage::Ask(times, reply), LIMIT).await?)
     }
 
     pub(crate) async fn casts(&self, times: u64) -> Result<Duration, AnyError> {
-        let other = self.other.clone();
-        Ok(self.one.call(|reply| Message::Pelt(other, times, reply), LIMIT).await?)
+        Ok(self.talker.call(|reply| TalkerMessage::Pelt(times, reply), LIMIT).await?)
     }
 }
