@@ -1,4 +1,5 @@
-//! A panic becomes a typed reason with its place, and one log line. Alone in its file: the hook is the process's.
+//! A panic becomes a typed reason with its place, and one log line; and callbacks run in the child's span. Alone in its
+//! file: the hook is the process's.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata};
 
-/// Keeps every error as a line.
+/// Keeps every error as a line, and every span of a child that is entered.
 struct Errors(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);
@@ -26,11 +27,15 @@ impl Visit for Line {
 
 impl tracing::Subscriber for Errors {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() == Level::ERROR
+        metadata.name() == "child" || (metadata.is_event() && *metadata.level() == Level::ERROR)
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut line = Line("span ".to_owned());
+        attributes.record(&mut line);
+        let mut lines = self.0.lock().unwrap();
+        lines.push(line.0);
+        Id::from_u64(lines.len() as u64)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -41,7 +46,12 @@ impl tracing::Subscriber for Errors {
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        let mut lines = self.0.lock().unwrap();
+        let entered = format!("in {}", lines[span.into_u64() as usize - 1]);
+        lines.push(entered);
+    }
+
     fn exit(&self, _: &Id) {}
 }
 
@@ -64,6 +74,9 @@ async fn a_panic_is_told_once_with_its_place() {
     let told: Vec<String> = lines.lock().unwrap().iter().filter(|line| line.contains("on fire")).cloned().collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("common/mod.rs:") && told[0].contains("child=a"), "{told:?}");
+
+    let spans = lines.lock().unwrap().iter().filter(|line| line.starts_with("in span path=/a")).count();
+    assert!(spans >= 3, "two starts and one message in the span of the child, not {spans}");
 
     let elsewhere = tokio::spawn(async { panic!("not an actor") });
     assert!(elsewhere.await.is_err());
