@@ -81,6 +81,11 @@ pub(crate) struct Vitals {
 }
 
 impl Vitals {
+    /// Only the process itself counts, so this needs no atomic addition.
+    fn count(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_sent(&self, sent: Arc<AtomicU64>) {
         let before = sent.load(Ordering::Relaxed);
         let _ = self.sent.set((sent, before));
@@ -120,14 +125,14 @@ impl Fate {
 
     /// A message is about to be handled. Without a telemetry the clock is not read.
     pub(crate) fn begin_message(&self, message: &dyn Any) -> Option<Instant> {
-        self.vitals.taken.fetch_add(1, Ordering::Relaxed);
+        Vitals::count(&self.vitals.taken);
         let hooks = self.hooks.as_ref()?;
         hooks.handling(*self.pid.get()?, message);
         Some(Instant::now())
     }
 
     pub(crate) fn end_message(&self, began: Option<Instant>) {
-        self.vitals.handled.fetch_add(1, Ordering::Relaxed);
+        Vitals::count(&self.vitals.handled);
         if let (Some(hooks), Some(pid), Some(began)) = (&self.hooks, self.pid.get(), began) {
             hooks.handled(*pid, began.elapsed());
         }

@@ -17,9 +17,10 @@ for _ in $(seq "$turns"); do
 done
 # The median of the lines with this name.
 median() {
-    awk -v name="$2" '$1 == name { print $2 }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+    awk -v name="$2" '$1 == name { print $2 }' "$1" | sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'
 }
 printf '| measurement | supervisors | OTP | unit |\n|---|---|---|---|\n'
 awk '!seen[$1]++ { print $1, $3 }' "$out/rust" | while read -r name unit; do
-    printf '| %s | %s | %s | %s |\n' "$name" "$(median "$out/rust" "$name")" "$(median "$out/erlang" "$name")" "$unit"
+    otp=$(median "$out/erlang" "$name")
+    printf '| %s | %s | %s | %s |\n' "$name" "$(median "$out/rust" "$name")" "${otp:--}" "$unit"
 done
