@@ -6,6 +6,7 @@ use crate::actors::coordination::election::ElectionMessage;
 use crate::actors::start::Start;
 use crate::adapters::clock::BoottimeClock;
 use crate::adapters::disk::RealDisks;
+use crate::adapters::doors::RealDoors;
 use crate::adapters::etcd_service;
 use crate::adapters::heart::HeartLink;
 use crate::adapters::netlink::NetlinkAddresses;
@@ -13,6 +14,7 @@ use crate::adapters::postgres::RealPostgres;
 use crate::adapters::postgres_check::PostgresCheck;
 use crate::adapters::search::LocalSearchEngine;
 use crate::adapters::services::service_control;
+use crate::adapters::state_files::StateDir;
 use crate::board::Board;
 use crate::context::NodeContext;
 use crate::heart::protocol::{PostgresStop, StopMode as PostgresStopMode};
@@ -81,7 +83,14 @@ pub fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 async fn run_tree(settings: Settings) -> Result<(), DaemonError> {
-    let ctx = Arc::new(context(settings)?);
+    run_until(Arc::new(context(settings)?), stop_signal()).await
+}
+
+/// Runs the tree of this node until `stop` or until it gives up, in either case to its orderly end.
+pub async fn run_until(
+    ctx: Arc<NodeContext>,
+    stop_signal: impl Future<Output = Result<(), DaemonError>>,
+) -> Result<(), DaemonError> {
     let control = Arc::new(Control::new());
     let tree = Start { ctx: ctx.clone(), control: control.clone() }.tree();
     let root = supervisors::start_root(tree).await.map_err(|why| DaemonError::NotStarted(why.to_string()))?;
@@ -93,7 +102,7 @@ async fn run_tree(settings: Settings) -> Result<(), DaemonError> {
     tracing::info!(guid = %ctx.guid, version = env!("CARGO_PKG_VERSION"), "leaderl runs");
     tokio::select! {
         biased;
-        stopped = stop_signal() => {
+        stopped = stop_signal => {
             stopped?;
             let mode = control.stop_mode(ctx.clock.now());
             stop(&ctx, &root, mode).await;
@@ -175,6 +184,8 @@ fn context(settings: Settings) -> Result<NodeContext, DaemonError> {
         guardian: HeartLink::start(settings.node.runtime_dir.join("heart.sock")),
         addresses: Arc::new(NetlinkAddresses::open()),
         disks: Arc::new(RealDisks::default()),
+        files: Arc::new(StateDir::new(&settings.node.state_dir)),
+        doors: Arc::new(RealDoors),
         postgres: Arc::new(postgres),
         postgres_probe: Arc::new(PostgresCheck::new(&settings, &secrets.superuser_password)),
         services: service_control(&settings),
