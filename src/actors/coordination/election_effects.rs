@@ -26,6 +26,8 @@ use super::leader_key;
 
 /// An unchanged order is repeated this often.
 const REPEAT: Duration = Duration::from_millis(500);
+/// While the VIP is to be gone, it is asked for this often.
+const RELEASE_AGAIN: Duration = Duration::from_millis(20);
 
 /// Carries out commands for one incarnation of the election.
 pub(super) struct Effects {
@@ -207,16 +209,12 @@ impl Effects {
                 }
                 Some(Event::CheckpointEnded)
             }),
-            Command::ReleaseVip => self.spawn("release-vip", async move {
-                let asked = |reply| VipMessage::Release { gone: Some(reply) };
-                match ctx.neighbours.vip.call(asked, Duration::from_secs(2)).await {
-                    Ok(()) => Some(Event::VipGone),
-                    Err(why) => {
-                        tracing::warn!(%why, "the VIP is not known to be gone yet");
-                        None
-                    }
+            // Its answer brings the next look, which asks again: unpaced, both actors would spin for as long as PostgreSQL takes.
+            Command::ReleaseVip => {
+                if self.is_due(&command, now, RELEASE_AGAIN) {
+                    self.release_vip();
                 }
-            }),
+            }
             Command::StopRenewing { ref nonce } => {
                 let nonce = nonce.clone();
                 if self.is_due(&command, now, REPEAT) {
@@ -243,6 +241,20 @@ impl Effects {
             | Command::RestVoters
             | Command::Record { .. } => {}
         }
+    }
+
+    fn release_vip(&mut self) {
+        let ctx = self.ctx.clone();
+        self.spawn("release-vip", async move {
+            let asked = |reply| VipMessage::Release { gone: Some(reply) };
+            match ctx.neighbours.vip.call(asked, Duration::from_secs(2)).await {
+                Ok(()) => Some(Event::VipGone),
+                Err(why) => {
+                    tracing::warn!(%why, "the VIP is not known to be gone yet");
+                    None
+                }
+            }
+        });
     }
 
     fn stop_renewing(&mut self, nonce: Nonce) {
