@@ -9,8 +9,13 @@ export SEARCH ?= 6.8.23
 # Which rows of tests/compose: names, `core`, or `all`.
 ROWS ?= all
 VECTORS ?=
+# Of the simulator: a range of seeds, or one seed (and which of its faults) to replay.
+SEEDS ?= 0..20000
+SEED ?=
+ONLY ?=
+SIMULATION := cargo test --quiet --config tests/simulation/optimised.toml -p leaderl --test simulation
 
-.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance bench fmt lint prepare
+.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance simulate bench fmt lint prepare
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -28,7 +33,7 @@ demo-down:
 test test-all: export BUILD_TARGETS := --all-targets
 
 ## make test               format, lints, unit and decision tests, the row checker's own test, real nodes (core + a slice by commit)
-test: test-fast
+test: test-fast simulate-slice
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows "core,slice:$$(git rev-parse HEAD 2>/dev/null || echo none)" --selftest
 
@@ -59,6 +64,16 @@ checker-selftest:
 otp-conformance:
 	@$(PREPARE) tools
 	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
+
+## make simulate SEEDS=0..20000   clusters in a box, a report, `violations: N`; SEED=n replays one and tells its story
+simulate:
+	@$(PREPARE) tools
+	@SEEDS="$(if $(SEED),,$(SEEDS))" SEED="$(SEED)" ONLY="$(ONLY)" $(SIMULATION)
+
+# A thousand seeds chosen by the commit, and every one that ever failed.
+.PHONY: simulate-slice
+simulate-slice:
+	@FRESH=1000 COMMIT="$$(git rev-parse HEAD 2>/dev/null || echo none)" $(SIMULATION)
 
 ## make bench              gaps in writes and idle cost of an optimised build, as a table for docs/measurements.md
 bench: export LEADERL_BUILD := release

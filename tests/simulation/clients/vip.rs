@@ -15,9 +15,8 @@ impl World {
             return None;
         }
         let clients = self.net.clients();
-        let answering: Vec<usize> = (0..self.nodes.len())
-            .filter(|id| self.answers_for_vip(*id) && self.connected(*id, clients))
-            .collect();
+        let answering: Vec<usize> =
+            (0..self.nodes.len()).filter(|id| self.answers_for_vip(*id) && self.connected(*id, clients)).collect();
         self.clients.arp = self.rng.pick(&answering).copied();
         self.clients.arp
     }

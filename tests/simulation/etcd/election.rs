@@ -11,7 +11,7 @@ impl World {
     /// The members that this one can exchange messages with, itself included.
     fn etcd_circle(&self, id: usize) -> usize {
         (0..self.etcd.members.len())
-            .filter(|other| self.member_runs(*other) && (*other == id || self.connected(id, *other)))
+            .filter(|other| self.member_runs(*other) && (*other == id || self.connected_etcd(id, *other)))
             .count()
     }
 
@@ -112,7 +112,7 @@ impl World {
         let Some(leader) = self.etcd.leader.filter(|leader| self.has_majority(*leader)) else { return };
         let revision = self.etcd.kv.revision;
         for id in 0..self.etcd.members.len() {
-            let reached = self.member_runs(id) && (id == leader || self.connected(leader, id));
+            let reached = self.member_runs(id) && (id == leader || self.connected_etcd(leader, id));
             if !reached || self.etcd.members[id].applied >= revision {
                 continue;
             }

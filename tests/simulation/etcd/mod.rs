@@ -10,8 +10,8 @@ mod watches;
 use crate::world::Time;
 use leaderl::ports::{Compare, KeyValue, TxnAnswer, Write};
 use leaderl_decision::model::Revision;
-use std::collections::BTreeMap;
 pub(crate) use requests::Question;
+use std::collections::BTreeMap;
 pub(crate) use watches::{Shown, Watcher};
 
 /// The store.

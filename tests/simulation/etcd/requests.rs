@@ -25,17 +25,17 @@ impl World {
         then: impl FnOnce(&mut World, Reply<Answered<T>>) + Send + 'static,
     ) {
         let from = reply.node;
-        if self.passes(from, member) && self.nodes[member].is_running() && !self.etcd.members[member].up {
+        if self.passes_etcd(from, member) && self.nodes[member].is_running() && !self.etcd.members[member].up {
             let delay = self.delay(from, member) + self.delay(member, from);
             self.after(delay, move |_| reply.send(Err(CallError::NotSent("connection refused".into()))));
             return;
         }
-        if !self.nodes[member].power || !self.connected(from, member) && self.rng.percent(30) {
+        if !self.nodes[member].power || !self.connected_etcd(from, member) && self.rng.percent(30) {
             // No connection is open any more, and none can be made within its limit.
             self.after(300 * MS, move |_| reply.send(Err(CallError::NotSent("no connection".into()))));
             return;
         }
-        self.send(from, member, move |w| w.arrive(member, reply, then));
+        self.send_etcd(from, member, move |w| w.arrive(member, reply, then));
     }
 
     fn arrive<T: Send + 'static>(
@@ -61,7 +61,7 @@ impl World {
 
     fn respond<T: Send + 'static>(&mut self, member: usize, reply: Reply<Answered<T>>, answer: Answered<T>) {
         let to = reply.node;
-        self.send(member, to, move |_| reply.send(answer));
+        self.send_etcd(member, to, move |_| reply.send(answer));
     }
 
     /// A linearizable read: the leader proves its office to a majority first.
@@ -73,9 +73,10 @@ impl World {
         if !self.etcd.members[member].up {
             return;
         }
-        let leader = self.etcd.leader.filter(|leader| {
-            self.has_majority(*leader) && (*leader == member || self.connected(member, *leader))
-        });
+        let leader = self
+            .etcd
+            .leader
+            .filter(|leader| self.has_majority(*leader) && (*leader == member || self.connected_etcd(member, *leader)));
         let Some(leader) = leader else {
             // etcd gives a pending read up after seven seconds, or when a leader is elected.
             if tries > 140 {
@@ -109,7 +110,8 @@ impl World {
     }
 
     fn propose(&mut self, member: usize, txn: Txn, reply: Reply<Answered<TxnAnswer>>) {
-        let Some(leader) = self.etcd.leader.filter(|leader| *leader == member || self.connected(member, *leader)) else {
+        let Some(leader) = self.etcd.leader.filter(|leader| *leader == member || self.connected_etcd(member, *leader))
+        else {
             // Without a leader a proposal is dropped at once, or waits and times out.
             if self.rng.percent(50) {
                 let none = CallError::Unclear("etcdserver: no leader".into());
@@ -134,7 +136,7 @@ impl World {
         let others: Vec<usize> = (0..self.etcd.members.len()).filter(|id| *id != leader).collect();
         let mut rounds: Vec<u64> = Vec::new();
         for other in others {
-            if self.connected(leader, other) && self.etcd.members[other].up {
+            if self.connected_etcd(leader, other) && self.etcd.members[other].up {
                 let slow = self.etcd.members[other].slow;
                 rounds.push(self.delay(leader, other) + self.delay(other, leader) + slow);
             }
@@ -144,7 +146,14 @@ impl World {
         rounds.get(needed.saturating_sub(1)).copied().filter(|_| needed > 0).unwrap_or(0)
     }
 
-    fn commit_proposal(&mut self, member: usize, leader: usize, term: u64, txn: Txn, reply: Reply<Answered<TxnAnswer>>) {
+    fn commit_proposal(
+        &mut self,
+        member: usize,
+        leader: usize,
+        term: u64,
+        txn: Txn,
+        reply: Reply<Answered<TxnAnswer>>,
+    ) {
         let in_office = self.etcd.leader == Some(leader) && self.etcd.term == term && self.has_majority(leader);
         if in_office {
             return self.apply(member, &txn, reply);
@@ -175,7 +184,7 @@ impl World {
             let status = LocalStoreStatus {
                 db_bytes: w.etcd.db_bytes,
                 no_space: w.etcd.full,
-                has_leader: w.etcd.leader.is_some_and(|leader| leader == member || w.connected(member, leader)),
+                has_leader: w.etcd.leader.is_some_and(|leader| leader == member || w.connected_etcd(member, leader)),
                 version: "3.4.23".into(),
             };
             w.respond(member, reply, Ok(status));

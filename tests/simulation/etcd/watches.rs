@@ -36,28 +36,38 @@ impl World {
         reply: Reply<Result<(u64, mpsc::UnboundedReceiver<Shown>), CallError>>,
     ) {
         let (node, incarnation) = (reply.node, reply.incarnation);
-        if self.passes(node, member) && self.nodes[member].is_running() && !self.etcd.members[member].up {
+        if self.passes_etcd(node, member) && self.nodes[member].is_running() && !self.etcd.members[member].up {
             self.after(MS, move |_| reply.send(Err(CallError::NotSent("connection refused".into()))));
             return;
         }
-        self.send(node, member, move |w| {
+        self.send_etcd(node, member, move |w| {
             let state = &w.etcd.members[member];
             if !state.up || state.frozen {
                 return;
             }
-            let knows_leader = w.etcd.leader.is_some_and(|leader| leader == member || w.connected(member, leader));
+            let knows_leader = w.etcd.leader.is_some_and(|leader| leader == member || w.connected_etcd(member, leader));
             if !knows_leader {
-                return w.send(member, node, move |_| reply.send(Err(CallError::Unclear("no leader".into()))));
+                return w.send_etcd(member, node, move |_| reply.send(Err(CallError::Unclear("no leader".into()))));
             }
             if from.0 <= w.etcd.kv.compacted {
                 let gone = CallError::Refused("the watch was canceled: history is compacted".into());
-                return w.send(member, node, move |_| reply.send(Err(gone)));
+                return w.send_etcd(member, node, move |_| reply.send(Err(gone)));
             }
             let (to, shown) = mpsc::unbounded_channel();
             let number = w.etcd.watchers.iter().map(|watcher| watcher.number).max().unwrap_or(0) + 1;
             let next = from.0;
-            w.etcd.watchers.push(Watcher { number, member, node, incarnation, prefix, next, to, stalled: false, arrival: 0 });
-            w.send(member, node, move |w| {
+            w.etcd.watchers.push(Watcher {
+                number,
+                member,
+                node,
+                incarnation,
+                prefix,
+                next,
+                to,
+                stalled: false,
+                arrival: 0,
+            });
+            w.send_etcd(member, node, move |w| {
                 reply.send(Ok((number, shown)));
                 w.etcd_show(member);
             });
@@ -88,7 +98,11 @@ impl World {
                 .collect();
             watcher.next = applied + 1;
             if !changes.is_empty() {
-                due.push((watcher.node, watcher.number, WatchMessage::Changes { revision: Revision(applied), changes }));
+                due.push((
+                    watcher.node,
+                    watcher.number,
+                    WatchMessage::Changes { revision: Revision(applied), changes },
+                ));
             }
         }
         for (node, number, message) in due {
@@ -101,7 +115,7 @@ impl World {
 
     /// A stream has no gaps: what cannot be shown now ends it, silently.
     fn show(&mut self, member: usize, node: usize, number: u64, shown: Shown) {
-        if !self.passes(member, node) {
+        if !self.passes_etcd(member, node) {
             return self.stall_watch(number);
         }
         let delay = self.delay(member, node);
@@ -128,13 +142,13 @@ impl World {
     pub(crate) fn etcd_progress(&mut self, node: usize, number: u64) {
         let Some(watcher) = self.etcd.watchers.iter().find(|watcher| watcher.number == number) else { return };
         let member = watcher.member;
-        self.send(node, member, move |w| {
+        self.send_etcd(node, member, move |w| {
             let state = &w.etcd.members[member];
             let Some(watcher) = w.etcd.watchers.iter().find(|watcher| watcher.number == number) else { return };
             if !state.up || state.frozen || watcher.stalled {
                 return;
             }
-            let knows_leader = w.etcd.leader.is_some_and(|leader| leader == member || w.connected(member, leader));
+            let knows_leader = w.etcd.leader.is_some_and(|leader| leader == member || w.connected_etcd(member, leader));
             if knows_leader {
                 let revision = Revision(state.applied);
                 w.show(member, node, number, Ok(WatchMessage::Progress { revision }));
@@ -160,8 +174,13 @@ impl World {
     }
 
     pub(crate) fn etcd_break_watches_of_member(&mut self, member: usize) {
-        let numbers: Vec<u64> =
-            self.etcd.watchers.iter().filter(|watcher| watcher.member == member).map(|watcher| watcher.number).collect();
+        let numbers: Vec<u64> = self
+            .etcd
+            .watchers
+            .iter()
+            .filter(|watcher| watcher.member == member)
+            .map(|watcher| watcher.number)
+            .collect();
         for number in numbers {
             self.etcd_cancel_watch(number, "connection reset");
         }

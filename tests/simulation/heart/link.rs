@@ -42,6 +42,12 @@ impl Default for Attachment {
     }
 }
 
+impl Attachment {
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+}
+
 fn silent(detail: &str) -> GuardianError {
     GuardianError::Silent { detail: detail.to_owned() }
 }

@@ -125,7 +125,8 @@ impl World {
             }
             return;
         }
-        if matches!(&event, Event::Request { request, .. } if matches!(request.order, HeartOrder::StartPostgres { .. })) {
+        if matches!(&event, Event::Request { request, .. } if matches!(request.order, HeartOrder::StartPostgres { .. }))
+        {
             self.heart_step(id, self.census(id));
         }
         self.heart_step(id, event);
@@ -142,10 +143,7 @@ impl World {
     }
 
     fn census(&self, id: usize) -> Event {
-        Event::Census {
-            postgres: self.postgres_processes(id),
-            tool: u32::from(self.nodes[id].postgres.tool.is_some()),
-        }
+        Event::Census { postgres: self.postgres_processes(id), tool: u32::from(self.nodes[id].postgres.tool.is_some()) }
     }
 
     fn heart_step(&mut self, id: usize, event: Event) {

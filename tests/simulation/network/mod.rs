@@ -13,13 +13,14 @@ const RETRANSMITTED: Time = 6 * SEC;
 pub(crate) struct Link {
     /// Cut so many times over; overlapping faults count.
     pub(crate) cuts: u32,
+    /// The same for PostgreSQL's port alone, and for etcd's.
+    pub(crate) postgres_cuts: u32,
+    pub(crate) etcd_cuts: u32,
     /// Added delay in microseconds.
     pub(crate) slow_us: (u64, u64),
     /// Packets lost, in percent.
     pub(crate) loss: u64,
     held: Vec<(Time, Happening)>,
-    /// Keeps bytes of one connection in order.
-    last_arrival: Time,
 }
 
 /// All links.
@@ -59,6 +60,36 @@ impl World {
     /// Whether both can hear each other.
     pub(crate) fn connected(&self, one: Host, other: Host) -> bool {
         self.passes(one, other) && self.passes(other, one)
+    }
+
+    /// As `passes`, for PostgreSQL's port.
+    pub(crate) fn passes_pg(&self, from: Host, to: Host) -> bool {
+        self.passes(from, to) && (from == to || self.net.link(from, to).postgres_cuts == 0)
+    }
+
+    pub(crate) fn connected_pg(&self, one: Host, other: Host) -> bool {
+        self.passes_pg(one, other) && self.passes_pg(other, one)
+    }
+
+    pub(crate) fn send_pg(&mut self, from: Host, to: Host, what: impl FnOnce(&mut World) + Send + 'static) {
+        if self.passes_pg(from, to) || !self.passes(from, to) {
+            self.send(from, to, what);
+        }
+    }
+
+    /// As `passes`, for etcd's ports.
+    pub(crate) fn passes_etcd(&self, from: Host, to: Host) -> bool {
+        self.passes(from, to) && (from == to || self.net.link(from, to).etcd_cuts == 0)
+    }
+
+    pub(crate) fn connected_etcd(&self, one: Host, other: Host) -> bool {
+        self.passes_etcd(one, other) && self.passes_etcd(other, one)
+    }
+
+    pub(crate) fn send_etcd(&mut self, from: Host, to: Host, what: impl FnOnce(&mut World) + Send + 'static) {
+        if self.passes_etcd(from, to) || !self.passes(from, to) {
+            self.send(from, to, what);
+        }
     }
 
     /// Whether the machine of this host runs; clients always do.
@@ -112,22 +143,6 @@ impl World {
                 what(w);
             } else if w.nodes.get(host).is_some_and(|node| node.paused) {
                 w.when_running(host, what);
-            }
-        });
-    }
-
-    /// As `send`, but never before what was sent earlier in this direction.
-    pub(crate) fn send_in_order(&mut self, from: Host, to: Host, what: impl FnOnce(&mut World) + Send + 'static) {
-        if !self.passes(from, to) || from == to {
-            return self.send(from, to, what);
-        }
-        let delay = self.delay(from, to);
-        let link = self.net.link_mut(from, to);
-        let at = (self.now + delay).max(link.last_arrival + 1);
-        link.last_arrival = at;
-        self.at(at, move |w| {
-            if w.host_runs(to) {
-                what(w);
             }
         });
     }

@@ -37,9 +37,9 @@ pub(crate) struct Truth {
 }
 
 /// A broken invariant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Violation {
-    pub(crate) invariant: &'static str,
+    pub(crate) invariant: String,
     pub(crate) at: Time,
     pub(crate) text: String,
 }
@@ -53,7 +53,7 @@ impl Truth {
 
     pub(crate) fn violate(&mut self, at: Time, invariant: &'static str, text: String) {
         if self.violations.len() < 20 {
-            self.violations.push(Violation { invariant, at, text });
+            self.violations.push(Violation { invariant: invariant.to_owned(), at, text });
         }
     }
 

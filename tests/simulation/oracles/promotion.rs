@@ -12,7 +12,7 @@ pub(crate) fn check(w: &mut World, id: usize) {
     let token = data.token.clone();
     if w.truth.holder != Some(id) && !w.profile.wild_clocks {
         // It may have lost the key after the order; then its deadline must end it. Nobody else may hold it already.
-        if let Some(other) = w.truth.holder {
+        if let Some(other) = w.truth.holder.filter(|_| !super::writers::was_unguarded(w, id)) {
             w.violate("I12", format!("n{id} leaves recovery while n{other} holds the key"));
         }
     }
@@ -23,7 +23,9 @@ pub(crate) fn check(w: &mut World, id: usize) {
             }
         }
         // It takes no clients (`wrong-timeline`); the acknowledgement oracle watches that.
-        Some(_) | None => crate::world::note!(w, "n{id} left recovery on timeline {timeline}, which is not recorded for it"),
+        Some(_) | None => {
+            crate::world::note!(w, "n{id} left recovery on timeline {timeline}, which is not recorded for it")
+        }
     }
     if !intact {
         w.violate("I4", format!("n{id} leads with a damaged copy"));

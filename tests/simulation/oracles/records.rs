@@ -14,7 +14,8 @@ impl World {
 
     /// A transaction has just been committed. `given_up`: its sender does not wait for it any more.
     pub(crate) fn truth_of_commit(&mut self, txn: &Txn, sender: usize, given_up: bool) {
-        let claims = txn.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if *key == self.keys.epoch()));
+        let claims =
+            txn.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if *key == self.keys.epoch()));
         for write in &txn.writes {
             let Write::Put { key, value } = write else { continue };
             if *key == self.keys.leader() {

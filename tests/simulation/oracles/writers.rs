@@ -14,18 +14,19 @@ pub(crate) fn can_acknowledge(w: &World, id: usize) -> bool {
     node.is_running() && w.is_writable(id) && node.postgres.server.as_ref().is_some_and(|server| !server.frozen)
 }
 
-/// Nodes whose daemon and heart are both stopped: until there is a port gate, only the quorum holds their clients off.
+/// Nodes whose heart is stopped and whose daemon is too, or not attached: until there is a port gate, only the quorum holds their clients off.
 pub(crate) fn note_unguarded(w: &mut World) {
     for id in 0..w.nodes.len() {
         let node = &w.nodes[id];
-        let heart_stands = node.heart.frozen;
-        if node.paused || heart_stands && (node.daemon.frozen || !w.daemon_moves(id)) {
+        // A daemon that could not attach to a stopped heart does not know its process, and so cannot end it.
+        let could_end_it = w.daemon_moves(id) && node.heart.attachment.is_attached();
+        if node.paused || node.heart.frozen && !could_end_it {
             w.truth.unguarded.insert(id, w.now);
         }
     }
 }
 
-fn was_unguarded(w: &World, id: usize) -> bool {
+pub(super) fn was_unguarded(w: &World, id: usize) -> bool {
     w.truth.unguarded.get(&id).is_some_and(|at| w.now - at < AFTER_THAW)
 }
 
@@ -57,7 +58,10 @@ pub(crate) fn acknowledged(w: &mut World, id: usize, row: Row, lsn: Lsn) {
         && timeline < newest
         && !exempt
     {
-        let text = format!("n{id} acknowledges {row:?} at {lsn} on timeline {timeline}, {} ms after timeline {newest} did", (w.now - at) / MS);
+        let text = format!(
+            "n{id} acknowledges {row:?} at {lsn} on timeline {timeline}, {} ms after timeline {newest} did",
+            (w.now - at) / MS
+        );
         w.violate("I1", text);
     }
     if w.truth.newest_ack.is_none_or(|(newest, _)| timeline >= newest) {
@@ -74,8 +78,7 @@ pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
         w.violate("I8", format!("/leader is 200 on {saying_yes:?} at once"));
     }
     for id in saying_yes {
-        let writes = w.is_writable(*id)
-            || w.truth.last_writer_seen.get(id).is_some_and(|at| w.now - at < SEC / 2);
+        let writes = w.is_writable(*id) || w.truth.last_writer_seen.get(id).is_some_and(|at| w.now - at < SEC / 2);
         if !writes && !w.profile.wild_clocks {
             w.violate("I8", format!("/leader is 200 on n{id}, whose PostgreSQL is no primary"));
         }

@@ -34,28 +34,30 @@ impl SimAddresses {
 impl AddressTable for SimAddresses {
     async fn snapshot(&self, _limit: Duration) -> Result<AddressSnapshot, AddressTableError> {
         let node = self.line.node;
-        Ok(self.line.local(move |w| {
-            let now = w.local_now(node);
-            let it = &w.nodes[node];
-            let mut addresses = vec![BoundAddress {
-                ip: it.address.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])),
-                prefix: 24,
-                interface: INTERFACE.to_owned(),
-                valid_for: None,
-            }];
-            if let Some(until) = it.kernel.vip_until {
-                let left: Timestamp = it.clock.local(until);
-                addresses.push(BoundAddress {
-                    ip: VIP.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])),
-                    prefix: 32,
+        Ok(self
+            .line
+            .local(move |w| {
+                let now = w.local_now(node);
+                let it = &w.nodes[node];
+                let mut addresses = vec![BoundAddress {
+                    ip: it.address.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])),
+                    prefix: 24,
                     interface: INTERFACE.to_owned(),
-                    valid_for: Some(left.since(now)),
-                });
-            }
-            let link = Link { index: 2, name: INTERFACE.to_owned(), up: true, mac: None };
-            AddressSnapshot { links: vec![link], addresses }
-        })
-        .await)
+                    valid_for: None,
+                }];
+                if let Some(until) = it.kernel.vip_until {
+                    let left: Timestamp = it.clock.local(until);
+                    addresses.push(BoundAddress {
+                        ip: VIP.parse().unwrap_or(IpAddr::from([127, 0, 0, 1])),
+                        prefix: 32,
+                        interface: INTERFACE.to_owned(),
+                        valid_for: Some(left.since(now)),
+                    });
+                }
+                let link = Link { index: 2, name: INTERFACE.to_owned(), up: true, mac: None };
+                AddressSnapshot { links: vec![link], addresses }
+            })
+            .await)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

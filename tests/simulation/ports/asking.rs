@@ -18,7 +18,10 @@ pub(super) fn unfit(text: &str) -> PostgresError {
 
 impl SimPostgres {
     /// Changes files, unless the disk says no.
-    pub(super) async fn change_files<T: Send + 'static>(&self, work: impl FnOnce(&mut World, usize) -> T + Send + 'static) -> Done<T> {
+    pub(super) async fn change_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut World, usize) -> T + Send + 'static,
+    ) -> Done<T> {
         let node = self.0.node;
         let done = self.0.local(move |w| {
             let fits = !matches!(w.nodes[node].disk, Disk::Full | Disk::Failing);

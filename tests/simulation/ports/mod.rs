@@ -35,7 +35,12 @@ pub(crate) struct SimClock {
 impl SimClock {
     /// Made inside the runtime.
     pub(crate) fn new(at_start: Timestamp) -> Self {
-        Self { began: Instant::now(), at_start: at_start.0, limit: AtomicU64::new(at_start.0), wall_step: AtomicI64::new(0) }
+        Self {
+            began: Instant::now(),
+            at_start: at_start.0,
+            limit: AtomicU64::new(at_start.0),
+            wall_step: AtomicI64::new(0),
+        }
     }
 
     /// The window ends when this clock shows this.

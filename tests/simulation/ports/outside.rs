@@ -140,7 +140,8 @@ impl SearchEngine for SimSearch {
             let quorum = w.nodes.len() / 2 + 1;
             let master = peers.first().filter(|_| peers.len() >= quorum).map(|id| w.nodes[*id].guid.clone());
             let colour = if peers.len() == w.nodes.len() { Colour::Green } else { Colour::Yellow };
-            let fingerprint = w.nodes[node].files.get("search-files").map(|it| String::from_utf8_lossy(it).into_owned());
+            let fingerprint =
+                w.nodes[node].files.get("search-files").map(|it| String::from_utf8_lossy(it).into_owned());
             let quorum = u32::try_from(quorum).ok();
             Some(EngineState {
                 version: "6.8.23".into(),
@@ -183,7 +184,9 @@ impl SearchEngine for SimSearch {
 
     async fn files_match(&self, files: &EngineFiles, _limit: Duration) -> Result<bool, SearchError> {
         let node = self.0.node;
-        Ok(self.0.with(|w| w.nodes[node].files.get("search-files").is_some_and(|it| *it == files.fingerprint.as_bytes())))
+        Ok(self
+            .0
+            .with(|w| w.nodes[node].files.get("search-files").is_some_and(|it| *it == files.fingerprint.as_bytes())))
     }
 
     async fn write_files(&self, files: &EngineFiles, _limit: Duration) -> Result<(), SearchError> {

@@ -138,7 +138,8 @@ impl PostgresServer for SimPostgres {
             self.point_at_sentinel(revision).await?;
             return self.reload(None, limit).await;
         }
-        let _consumed = self.until(limit, |w, node| w.server_of(node).filter(|seen| seen.waiting_for_wal).map(|_| ())).await;
+        let _consumed =
+            self.until(limit, |w, node| w.server_of(node).filter(|seen| seen.waiting_for_wal).map(|_| ())).await;
         Ok(())
     }
 

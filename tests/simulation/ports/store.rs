@@ -162,8 +162,7 @@ impl CoordinationStore for SimStore {
         for member in self.order() {
             let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_millis(500));
             let prefix = prefix.to_owned();
-            let opened =
-                member.ask(left, move |w, id, reply| w.etcd_watch(id, prefix, from, reply)).await;
+            let opened = member.ask(left, move |w, id, reply| w.etcd_watch(id, prefix, from, reply)).await;
             match opened {
                 Ok((number, shown)) => return Ok(Box::new(SimWatch { member, number, shown })),
                 Err(CallError::Refused(detail)) => return Err(StoreError::Refused { detail }),

@@ -43,7 +43,8 @@ impl World {
         note!(self, "n{id} postgres: starts (pid {pid})");
         let slow = self.nodes[id].postgres.slow_recovery;
         let recovery = if was_orderly { self.millis(40, 250) } else { self.millis(100, 1500) };
-        let disk_bad = matches!(self.nodes[id].disk, Disk::Full | Disk::Failing) || self.nodes[id].postgres.start_refused;
+        let disk_bad =
+            matches!(self.nodes[id].disk, Disk::Full | Disk::Failing) || self.nodes[id].postgres.start_refused;
         if disk_bad {
             let fails = self.millis(20, 200);
             self.after(fails, move |w| {
@@ -251,9 +252,10 @@ impl World {
     pub(crate) fn postgres_processes(&self, id: usize) -> u32 {
         let postgres = &self.nodes[id].postgres;
         let orphans = u32::from(postgres.orphans_until > self.now);
-        postgres.server.as_ref().map_or(orphans, |server| {
-            6 + u32::try_from(server.sessions.len() + server.senders.len()).unwrap_or(0)
-        })
+        postgres
+            .server
+            .as_ref()
+            .map_or(orphans, |server| 6 + u32::try_from(server.sessions.len() + server.senders.len()).unwrap_or(0))
     }
 
     fn postmaster_ends(&mut self, id: usize, exit_code: Option<i32>) {

@@ -49,8 +49,7 @@ impl World {
         };
         let consumed = server.replayed == data.log.len();
         let senders = server.senders.iter().map(|sender| {
-            let seen =
-                SenderSeen { streaming: sender.streaming, flushed: sender.flushed, counted: sender.counted };
+            let seen = SenderSeen { streaming: sender.streaming, flushed: sender.flushed, counted: sender.counted };
             (sender.guid.clone(), seen)
         });
         let slots = data.slots.iter().map(|(name, slot)| {

@@ -56,7 +56,7 @@ impl World {
                 // No answer: libpq's own limit, then again.
                 let number = self.truth.fresh_id();
                 self.plan_connect(id, pid, 5 * SEC);
-                self.send(id, to, move |w| w.accept_stream(to, id, pid, number, source));
+                self.send_pg(id, to, move |w| w.accept_stream(to, id, pid, number, source));
             }
         }
     }
@@ -84,13 +84,13 @@ impl World {
         let refused = move |w: &mut World| w.plan_connect(id, pid, RETRY);
         let node = &self.nodes[source_id];
         let Some(server) = node.postgres.server.as_ref() else {
-            return self.send(source_id, id, refused);
+            return self.send_pg(source_id, id, refused);
         };
         if server.frozen {
             return;
         }
         if matches!(server.phase, Phase::Starting | Phase::Ending | Phase::Promoting) {
-            return self.send(source_id, id, refused);
+            return self.send_pg(source_id, id, refused);
         }
         let (Some(theirs), Some(mine)) = (&node.postgres.data, &self.nodes[id].postgres.data) else { return };
         let slot = theirs.slots.get(&slot_name(&self.nodes[id].guid));
@@ -98,7 +98,7 @@ impl World {
         let refusal = if slot.is_none_or(|slot| slot.lost) && end < theirs.removed_before {
             Some(UpstreamRefusal::WalMissing)
         } else if slot.is_none() {
-            return self.send(source_id, id, refused);
+            return self.send_pg(source_id, id, refused);
         } else if !theirs.leads_on_from(timeline, end) || timeline == theirs.timeline && end > theirs.end() {
             Some(UpstreamRefusal::OtherHistory)
         } else if mine.common(theirs) < mine.log.len() {
@@ -109,7 +109,7 @@ impl World {
         };
         let at = mine.log.len();
         if let Some(refusal) = refusal {
-            return self.send(source_id, id, move |w| {
+            return self.send_pg(source_id, id, move |w| {
                 let aimed = w.nodes[id].postgres.marks.upstream == Upstream::Node(source);
                 if aimed {
                     w.nodes[id].postgres.marks.refusal = Some(refusal);
@@ -139,7 +139,7 @@ impl World {
             frozen: false,
         });
         let source_pid = server.pid;
-        self.send(source_id, id, move |w| {
+        self.send_pg(source_id, id, move |w| {
             let conninfo_still = w.nodes[id]
                 .postgres
                 .server
@@ -207,7 +207,7 @@ impl World {
         sender.sent += records.len();
         sender.in_flight = true;
         let to = sender.to;
-        self.send(source_id, to, move |w| w.receive_wal(to, source_id, stream, records, history));
+        self.send_pg(source_id, to, move |w| w.receive_wal(to, source_id, stream, records, history));
     }
 
     fn receive_wal(
@@ -258,9 +258,10 @@ impl World {
     pub(crate) fn reply_to_sender(&mut self, id: usize, source_id: usize, stream: u64) {
         let Some(data) = self.nodes[id].postgres.data.as_ref() else { return };
         let flushed = Lsn(data.end());
-        self.send(id, source_id, move |w| {
+        self.send_pg(id, source_id, move |w| {
             let now = w.now;
-            let Some(server) = w.nodes[source_id].postgres.server.as_mut() else { return };
+            let postgres = &mut w.nodes[source_id].postgres;
+            let (Some(server), Some(data)) = (postgres.server.as_mut(), postgres.data.as_ref()) else { return };
             if server.frozen {
                 return;
             }
@@ -271,6 +272,8 @@ impl World {
             sender.flushed = sender.flushed.max(flushed);
             sender.last_reply = now;
             sender.in_flight = false;
+            // What was lost on the way is sent again from here.
+            sender.sent = data.log.partition_point(|record| record.end <= flushed.0);
             sender.streaming = true;
             w.release_waiters(source_id, stream);
             w.push_stream(source_id, stream);
@@ -303,14 +306,19 @@ impl World {
             && self.nodes[to].postgres.server.as_ref().is_some_and(|server| {
                 !server.frozen && matches!(&server.receiver, Receiver::Streaming { stream: s, .. } if *s == stream)
             });
-        let open = self.connected(source_id, to);
+        let open = self.connected_pg(source_id, to);
         if source_moves && target_moves && open {
             self.reply_to_sender(to, source_id, stream);
             self.heard(to, stream);
         } else if source_moves && silent > SENDER_TIMEOUT {
             self.end_sender(source_id, stream);
             return self.source_end_is_gone(stream);
-        } else if source_moves && open && self.nodes[to].is_running() && !target_moves && self.receiver_is_gone(to, stream) {
+        } else if source_moves
+            && open
+            && self.nodes[to].is_running()
+            && !target_moves
+            && self.receiver_is_gone(to, stream)
+        {
             // A closed socket is noticed at once.
             self.end_sender(source_id, stream);
             return;
@@ -347,7 +355,7 @@ impl World {
         let Some(server) = self.nodes[id].postgres.server.as_ref() else { return };
         let Receiver::Streaming { node: from, .. } = &server.receiver else { return };
         let (from, moves) = (*from, self.nodes[id].is_running() && !server.frozen);
-        if moves && self.passes(from, id) && self.nodes[from].is_running() {
+        if moves && self.passes_pg(from, id) && self.nodes[from].is_running() {
             self.lose_receiver(id, stream);
         } else {
             self.expire_receiver(id, stream);

@@ -34,12 +34,14 @@ impl World {
             return self.after(100 * MS, move |w| w.tool_works(id, number, source, until));
         }
         let Some(node) = self.nodes.get(source) else { return self.tool_ends(id, number, "no such source") };
-        let answers = node.postgres.server.as_ref().is_some_and(|server| {
-            !server.frozen && matches!(server.phase, Phase::Primary | Phase::Standby)
-        });
-        if !self.connected(id, source) || !self.host_runs(source) {
+        let answers = node
+            .postgres
+            .server
+            .as_ref()
+            .is_some_and(|server| !server.frozen && matches!(server.phase, Phase::Primary | Phase::Standby));
+        if !self.connected_pg(id, source) || !self.host_runs(source) {
             return self.after(4 * SEC, move |w| {
-                if w.connected(id, source) && w.host_runs(source) {
+                if w.connected_pg(id, source) && w.host_runs(source) {
                     w.tool_works(id, number, source, until);
                 } else {
                     w.tool_ends(id, number, "the source does not answer");
@@ -57,7 +59,11 @@ impl World {
             let left = (until - self.now).min(300 * MS);
             return self.after(left, move |w| w.tool_works(id, number, source, until));
         }
-        if rewinds { self.finish_rewinding(id, source) } else { self.finish_copying(id, source) }
+        if rewinds {
+            self.finish_rewinding(id, source)
+        } else {
+            self.finish_copying(id, source)
+        }
         self.tool_ends(id, number, "");
     }
 

@@ -1,39 +1,129 @@
 //! What is run: one seed with its story, or many with a report.
+//!
+//! `SEED=n` replays one. `SEEDS=a..b` runs many. `FRESH=n COMMIT=hash` runs n seeds chosen by the commit and every saved one.
+//! Without any of them (plain `cargo test`): a handful, and the proof that a seed always tells the same story.
 
-use crate::world::log::Log;
+mod child;
+mod report;
+mod run;
+mod shrink;
+
+use crate::world::counts::Counts;
 use crate::world::profile::Profile;
-use crate::world::sim::Sim;
-use crate::world::{SEC, World, lock, random};
+use run::{Ended, Order};
 use std::process::ExitCode;
+use std::time::Instant;
+
+/// Every seed that ever failed.
+const SAVED: &str = include_str!("../seeds.txt");
+/// Run without any argument.
+const HANDFUL: u64 = 6;
 
 pub(crate) fn main() -> ExitCode {
-    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let began = std::time::Instant::now();
-    let run = std::thread::spawn(move || {
-        random::seed(seed);
-        let mut profile = Profile::of(seed);
-        profile.nodes = 3;
-        profile.mode = leaderl_decision::model::ReplicationMode::Quorum;
-        profile.rates = vec![1_000_000; 3];
-        profile.ttl = 5 * SEC;
-        let mut world = World::new(seed, profile, Log::new(true, true));
-        world.clients.until = 170 * SEC;
-        world.begin();
-        world.start_clients();
-        world.at(60 * SEC, |w| {
-            let leader = w.serving().unwrap_or(0);
-            w.cut_power(leader);
-            w.count_fault("power");
-            w.after(30 * SEC, move |w| w.restore_power(leader));
-        });
-        let mut sim = Sim::new(world);
-        sim.run_until(180 * SEC);
-        let mut w = lock(&sim.world);
-        w.check_history();
-        println!("{}\n{:?}\n{:?}", w.state_of_all(), w.counts, w.truth.violations);
-        println!("hash {:x} redundant {}", w.log.hash(), w.is_redundant());
-    });
-    let _ = run.join();
-    println!("{:?}", began.elapsed());
-    ExitCode::SUCCESS
+    quiet_panics();
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let Some(seed) = variable("SEED") {
+        return replay(&seed, variable("ONLY"));
+    }
+    if let Some(range) = variable("SEEDS") {
+        let Some((from, to)) = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
+        else {
+            eprintln!("SEEDS is a range such as 0..20000, not `{range}`");
+            return ExitCode::FAILURE;
+        };
+        return many("simulate", (from..to).collect(), true);
+    }
+    if !same_seed_same_story(1) {
+        return ExitCode::FAILURE;
+    }
+    let Some(count) = variable("FRESH").and_then(|text| text.parse::<u64>().ok()) else {
+        return many("simulation", (1..=HANDFUL).collect(), false);
+    };
+    let commit = variable("COMMIT").unwrap_or_default();
+    let first = commit
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        % 1_000_000_000;
+    println!("seeds {first}..{} (by commit {commit}) and every saved one", first + count);
+    let seeds = saved().chain(first..first + count).collect();
+    many("simulation", seeds, true)
+}
+
+/// One number in a line; the rest is for people.
+fn saved() -> impl Iterator<Item = u64> {
+    SAVED.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+/// A panic in a daemon's task is caught by ractor; its place is worth a line, its backtrace is not.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("panic on {}: {info}", std::thread::current().name().unwrap_or("?"));
+    }));
+}
+
+fn replay(seed: &str, only: Option<String>) -> ExitCode {
+    let Ok(seed) = seed.parse() else {
+        eprintln!("SEED is a number, not `{seed}`");
+        return ExitCode::FAILURE;
+    };
+    let only = only.map(|text| text.split(',').filter_map(|part| part.trim().parse().ok()).collect());
+    let began = Instant::now();
+    let order = Order { seed, loud: true, whole: true, only };
+    let ended = run::run_on_a_thread(order.clone());
+    println!("{:?}", Profile::of(seed));
+    for (number, fault) in run::faults_of(&Order { only: None, ..order }).iter().enumerate() {
+        println!("fault {number}: {fault:?}");
+    }
+    println!("{} events, hash {:016x}, {:?}", ended.counts.events, ended.hash, began.elapsed());
+    for violation in &ended.violations {
+        println!("{} at {:.3}: {}", violation.invariant, violation.at as f64 / 1e9, violation.text);
+    }
+    if ended.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one seed twice and compares every line.
+fn same_seed_same_story(seed: u64) -> bool {
+    let order = Order { seed, loud: false, whole: true, only: None };
+    let (one, other) = (child::run(order.clone()), child::run(order));
+    let same = one.story == other.story && one.hash == other.hash && !one.story.is_empty();
+    if same {
+        println!("seed {seed} told the same {} lines twice", one.story.lines().count());
+    } else {
+        let differs = one.story.lines().zip(other.story.lines()).find(|(a, b)| a != b);
+        println!("seed {seed} told two stories: {differs:?}");
+    }
+    same
+}
+
+fn many(title: &str, seeds: Vec<u64>, demanding: bool) -> ExitCode {
+    let began = Instant::now();
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let mut total = Counts::default();
+    let mut broken: Vec<(u64, Ended)> = Vec::new();
+    let mut left = seeds.iter().copied();
+    let mut running = Vec::new();
+    loop {
+        while running.len() < workers
+            && let Some(seed) = left.next()
+        {
+            match child::start(Order::quiet(seed)) {
+                Ok(started) => running.push(started),
+                Err(why) => broken.push((seed, Ended::broken("I7", &format!("no process could be forked: {why}")))),
+            }
+        }
+        let Some((seed, ended)) = child::next(&mut running) else { break };
+        total.add(&ended.counts);
+        if let Some(first) = ended.violations.first() {
+            println!("seed {seed}: {} at {:.3}: {}", first.invariant, first.at as f64 / 1e9, first.text);
+            broken.push((seed, ended));
+        }
+    }
+    broken.sort_by_key(|(seed, _)| *seed);
+    if let Some((seed, ended)) = broken.first()
+        && std::env::var_os("NO_SHRINK").is_none()
+    {
+        shrink::explain(*seed, ended);
+    }
+    let good = report::print(title, &total, seeds.len() as u64, &broken, began.elapsed(), demanding);
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,9 +2,9 @@
 
 use super::{MS, World};
 use crate::postgres::Data;
+use leaderl::ports::Write;
 use leaderl_decision::model::{Epoch, Lsn, Nonce, Position, Timeline};
 use leaderl_decision::records::{ClusterSettings, LeaderValue, SCHEMA, Vacancy, VotersRecord};
-use leaderl::ports::Write;
 use serde::Serialize;
 
 impl World {

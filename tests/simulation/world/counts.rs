@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers of one run, or of many added up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Counts {
     pub(crate) simulated_ns: u64,
     pub(crate) events: u64,
@@ -22,8 +22,8 @@ pub(crate) struct Counts {
     pub(crate) rewinds: u64,
     pub(crate) base_copies: u64,
     pub(crate) orders: u64,
-    pub(crate) faults: BTreeMap<&'static str, u64>,
-    pub(crate) pairs: BTreeSet<(&'static str, &'static str)>,
+    pub(crate) faults: BTreeMap<String, u64>,
+    pub(crate) pairs: BTreeSet<(String, String)>,
 }
 
 impl Counts {
@@ -32,9 +32,9 @@ impl Counts {
             *mine += *theirs;
         }
         for (kind, count) in &other.faults {
-            *self.faults.entry(kind).or_default() += count;
+            *self.faults.entry(kind.clone()).or_default() += count;
         }
-        self.pairs.extend(&other.pairs);
+        self.pairs.extend(other.pairs.iter().cloned());
     }
 
     /// Every number that must not be zero over a whole run of many seeds.

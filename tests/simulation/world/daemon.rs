@@ -20,7 +20,12 @@ pub(crate) struct Daemon {
     /// SIGTERM was sent to it, perhaps announced as a restart.
     pub(crate) told_to_stop: Option<bool>,
     pub(crate) ends: u64,
+    /// Calls since the window began: time stands still for a daemon that spins.
+    pub(crate) calls_in_window: u32,
 }
+
+/// So many calls within a few milliseconds are no work any more.
+const SPINNING: u32 = 3000;
 
 /// Whether there is a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +145,14 @@ impl World {
 
     /// One more effect of this daemon: here it may be stopped or killed.
     pub(crate) fn pass_stop_point(&mut self, id: usize) {
+        let daemon = &mut self.nodes[id].daemon;
+        daemon.calls_in_window += 1;
+        if daemon.calls_in_window == SPINNING {
+            self.violate("I7", format!("n{id} daemon spins: {SPINNING} calls within one window"));
+            self.kill_daemon(id, "it spins");
+            drive::halt();
+            return;
+        }
         let mut stopped = None;
         if let Some((calls, point)) = &mut self.nodes[id].daemon.stop_point {
             *calls = calls.saturating_sub(1);

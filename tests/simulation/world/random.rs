@@ -19,7 +19,7 @@ pub(crate) fn seed(seed: u64) {
 /// # Safety
 /// `buffer` must be writable for `length` bytes, as libc demands.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
+pub(crate) unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
     let fill = |rng: &mut Rng| {
         for at in 0..length {
             // SAFETY: the caller vouches for `length` writable bytes.

@@ -89,7 +89,8 @@ impl Sim {
     fn poll(&mut self) {
         let mut yes = Vec::new();
         for (id, daemon) in self.daemons.iter().enumerate() {
-            let Some(daemon) = daemon else { continue };
+            // One that has just been continued has not looked at its clock yet.
+            let Some(daemon) = daemon.as_ref().filter(|daemon| !daemon.stood) else { continue };
             let moves = lock(&self.world).daemon_moves(id);
             let Some(answers) = daemon.answers.http().filter(|_| moves) else { continue };
             let peer = std::net::IpAddr::from([127, 0, 0, 1]);
@@ -103,7 +104,8 @@ impl Sim {
     fn drive(&mut self, id: usize, end: Time) {
         self.follow_orders(id);
         let (window, target, moves) = {
-            let w = lock(&self.world);
+            let mut w = lock(&self.world);
+            w.nodes[id].daemon.calls_in_window = 0;
             let node = &w.nodes[id];
             let moves = !node.daemon.frozen && node.is_running() && node.daemon.state == Process::Running;
             (end - w.now, node.clock.local(end), moves)
@@ -223,7 +225,10 @@ impl Sim {
             Ok(()) => note!(w, "n{id} daemon has ended in order"),
             Err(why) => {
                 note!(w, "n{id} daemon has ended: {why}");
-                if crate::oracles::writers::can_acknowledge(&w, id) && w.nodes[id].heart.runs() && !w.nodes[id].heart.frozen {
+                if crate::oracles::writers::can_acknowledge(&w, id)
+                    && w.nodes[id].heart.runs()
+                    && !w.nodes[id].heart.frozen
+                {
                     w.violate("I13", format!("n{id}: the tree gave up and its PostgreSQL still writes"));
                 }
             }
