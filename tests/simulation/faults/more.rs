@@ -231,6 +231,7 @@ impl World {
             self.nodes[id].paused = false;
             self.truth.writer_changed = true;
             self.truth.vip_changed = true;
+            self.heart_goes_on(id);
             self.etcd_reconsider();
         }
     }

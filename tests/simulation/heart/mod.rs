@@ -87,6 +87,14 @@ impl World {
         }
         self.nodes[id].heart.frozen = false;
         note!(self, "n{id} heart goes on (SIGCONT)");
+        self.heart_goes_on(id);
+    }
+
+    /// It runs again, after a signal or with its machine: first what it was in the middle of, then what waits in its sockets.
+    pub(crate) fn heart_goes_on(&mut self, id: usize) {
+        if !self.heart_moves(id) {
+            return;
+        }
         let interrupted = std::mem::take(&mut self.nodes[id].heart.interrupted);
         for effect in interrupted {
             if let Some(event) = self.heart_effect(id, effect) {
