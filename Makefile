@@ -46,6 +46,9 @@ test-all: test-fast
 ## make test-fast          all that needs no container
 test-fast: lint
 	cargo test --workspace --quiet
+	@# The planted bugs' switch must not exist in a build without debug assertions; a filter that matches nothing is no proof.
+	cargo test --quiet -p leaderl-decision --lib --config 'profile.dev.package.leaderl-decision.debug-assertions=false' \
+	  without_debug_assertions_nothing_can_be_planted | grep --quiet "1 passed"
 
 ## make test-compose ROWS= rows on real nodes: names with commas, core, all
 test-compose:
