@@ -14,6 +14,7 @@ pub use events::{Asker, ConnectionId, Effect, Event};
 use super::protocol::{HeartState, PostgresProcess, StopMode, ToolOutcome, VipAddress};
 use crate::ports::ArmedLease;
 use leaderl_decision::model::{Epoch, Timestamp};
+use leaderl_decision::planted::{Planted, planted};
 use std::time::Duration;
 
 /// SIGQUIT goes out this long before the deadline, while anything of PostgreSQL or the VIP is left.
@@ -254,7 +255,9 @@ impl Guard {
             self.postgres.postmaster = None;
             self.postgres.settled = false;
             self.postgres.stopping = None;
-            self.effects.push(Effect::KillPostgres);
+            if !planted(Planted::FenceLeavesBackends) {
+                self.effects.push(Effect::KillPostgres);
+            }
             self.look_soon(now);
         }
         if let Some(tool) = &mut self.tool
@@ -273,8 +276,8 @@ impl Guard {
         self.looked_at = now;
         self.postgres.left = postgres;
         if self.postgres.postmaster.is_none() {
-            self.postgres.settled = postgres == 0;
-            if postgres > 0 {
+            self.postgres.settled = postgres == 0 || planted(Planted::FenceLeavesBackends);
+            if postgres > 0 && !planted(Planted::FenceLeavesBackends) {
                 self.effects.push(Effect::KillPostgres);
             }
         } else if self.postgres.stopping.is_some_and(|stop| stop.killing) {

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::postgres_report::PostgresState;
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ pub fn is_serving_leader(facts: &dyn Facts) -> bool {
     let board = facts.board();
     let promised = {
         let election = board.election.borrow();
-        election.serves && facts.now() < election.serves_until
+        election.serves && (facts.now() < election.serves_until || planted(Planted::StaleLeaderAnswer))
     };
     promised && streaming_followers(facts) >= facts.settings().http.required_active_followers as usize
 }

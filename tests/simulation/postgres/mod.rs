@@ -4,6 +4,7 @@
 //! walsenders count, an emptied name list releases every waiter, a promotion takes the next free timeline.
 
 mod commits;
+mod keepalive;
 mod lifecycle;
 mod look;
 mod replication;

@@ -1,15 +1,18 @@
 //! What is run: one seed with its story, or many with a report.
 //!
 //! `SEED=n` replays one. `SEEDS=a..b` runs many. `FRESH=n COMMIT=hash` runs n seeds chosen by the commit and every saved one.
+//! `MUTANTS=all` plants every bug in turn; `MUTANTS=a,b` these; `PLANT=name` one for a replay.
 //! Without any of them (plain `cargo test`): a handful, and the proof that a seed always tells the same story.
 
 mod child;
+mod mutants;
 mod report;
 mod run;
 mod shrink;
 
 use crate::world::counts::Counts;
 use crate::world::profile::Profile;
+use leaderl_decision::planted::Planted;
 use run::{Ended, Order};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,6 +35,9 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::FAILURE;
         };
         return many("simulate", (from..to).collect(), true);
+    }
+    if let Some(which) = variable("MUTANTS") {
+        return mutants::hunt(&which, variable("WITHIN").and_then(|text| text.parse().ok()).unwrap_or(mutants::WITHIN));
     }
     if !same_seed_same_story(1) {
         return ExitCode::FAILURE;
@@ -68,7 +74,8 @@ fn replay(seed: &str, only: Option<String>) -> ExitCode {
     };
     let only = only.map(|text| text.split(',').filter_map(|part| part.trim().parse().ok()).collect());
     let began = Instant::now();
-    let order = Order { seed, loud: true, whole: true, only };
+    let planted = std::env::var("PLANT").ok().and_then(|name| Planted::named(&name));
+    let order = Order { seed, loud: true, whole: true, only, planted };
     let ended = run::run_on_a_thread(order.clone());
     println!("{:?}", Profile::of(seed));
     for (number, fault) in run::faults_of(&Order { only: None, ..order }).iter().enumerate() {
@@ -83,7 +90,7 @@ fn replay(seed: &str, only: Option<String>) -> ExitCode {
 
 /// Runs one seed twice and compares every line.
 fn same_seed_same_story(seed: u64) -> bool {
-    let order = Order { seed, loud: false, whole: true, only: None };
+    let order = Order { whole: true, ..Order::quiet(seed) };
     let (one, other) = (child::run(order.clone()), child::run(order));
     let same = one.story == other.story && one.hash == other.hash && !one.story.is_empty();
     if same {

@@ -8,6 +8,7 @@ use crate::world::log::Log;
 use crate::world::profile::Profile;
 use crate::world::sim::Sim;
 use crate::world::{SEC, Time, World, lock, note, random};
+use leaderl_decision::planted::Planted;
 
 /// How a seed is run.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Order {
     pub(crate) whole: bool,
     /// Only these of the planned faults, by number; `None`: all.
     pub(crate) only: Option<Vec<usize>>,
+    /// A bug to plant.
+    pub(crate) planted: Option<Planted>,
 }
 
 /// What a run brought.
@@ -32,7 +35,7 @@ pub(crate) struct Ended {
 
 impl Order {
     pub(crate) fn quiet(seed: u64) -> Self {
-        Self { seed, loud: false, whole: false, only: None }
+        Self { seed, loud: false, whole: false, only: None, planted: None }
     }
 }
 
@@ -60,6 +63,8 @@ pub(crate) fn faults_of(order: &Order) -> Vec<Planned> {
 
 fn run_here(order: &Order) -> Ended {
     random::seed(order.seed);
+    // Every daemon of this run lives on this thread.
+    let _planted = order.planted.map(Planted::plant);
     let profile = Profile::of(order.seed);
     let faults = faults_of(order);
     let mut world = World::new(order.seed, profile.clone(), Log::new(order.whole, order.loud));

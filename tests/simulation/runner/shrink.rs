@@ -14,7 +14,7 @@ pub(crate) fn explain(seed: u64, ended: &Ended) {
         (0..faults.len()).filter(|number| faults.get(*number).is_some_and(|fault| fault.at <= broken.at)).collect();
     let mut tries = 0;
     let fails = |only: &[usize]| {
-        let order = Order { seed, loud: false, whole: false, only: Some(only.to_vec()) };
+        let order = Order { seed, loud: false, whole: false, only: Some(only.to_vec()), planted: None };
         let again = child::run(order);
         again.violations.iter().any(|violation| violation.invariant == broken.invariant).then_some(again)
     };
@@ -34,12 +34,7 @@ pub(crate) fn explain(seed: u64, ended: &Ended) {
     }
     let only: Vec<String> = kept.iter().map(ToString::to_string).collect();
     let shown = smallest.as_ref().unwrap_or(ended);
-    println!(
-        "--- seed {seed} breaks {}; {} of its {} faults are enough",
-        broken.invariant,
-        kept.len(),
-        faults.len()
-    );
+    println!("--- seed {seed} breaks {}; {} of its {} faults are enough", broken.invariant, kept.len(), faults.len());
     println!("--- replay: make simulate SEED={seed} ONLY={}", only.join(","));
     println!("{}", shown.story);
 }

@@ -12,7 +12,6 @@ const KEPT: Time = 60_000 * MS;
 pub(crate) struct Log {
     lines: VecDeque<(Time, String)>,
     hash: u64,
-    count: u64,
     /// Keep everything.
     whole: bool,
     /// Print while running.
@@ -21,7 +20,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(whole: bool, loud: bool) -> Self {
-        Self { lines: VecDeque::new(), hash: 0xcbf2_9ce4_8422_2325, count: 0, whole, loud }
+        Self { lines: VecDeque::new(), hash: 0xcbf2_9ce4_8422_2325, whole, loud }
     }
 
     pub(crate) fn line(&mut self, at: Time, text: std::fmt::Arguments<'_>) {
@@ -31,7 +30,6 @@ impl Log {
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        self.count += 1;
         if self.loud {
             println!("{line}");
         }
@@ -46,9 +44,6 @@ impl Log {
         self.hash
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
 
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
