@@ -122,7 +122,7 @@ impl World {
     }
 
     /// heart's messages keep their order and arrive in microseconds.
-    fn to_daemon(&mut self, id: usize, connection: ConnectionId, message: impl FnOnce(&mut World) + Send + 'static) {
+    fn tell_daemon(&mut self, id: usize, connection: ConnectionId, message: impl FnOnce(&mut World) + Send + 'static) {
         let delay = self.micros(20, 150);
         let attachment = &mut self.nodes[id].heart.attachment;
         attachment.arrival = (self.now + delay).max(attachment.arrival + 1);
@@ -137,7 +137,7 @@ impl World {
     pub(super) fn push_state(&mut self, id: usize) {
         let Some(guard) = self.nodes[id].heart.guard.as_ref() else { return };
         let (state, Some(connection)) = (guard.view(), guard.attached()) else { return };
-        self.to_daemon(id, connection, move |w| {
+        self.tell_daemon(id, connection, move |w| {
             let attachment = &mut w.nodes[id].heart.attachment;
             attachment.latest = Some(state.clone());
             if attachment.attached {
@@ -147,7 +147,7 @@ impl World {
     }
 
     pub(super) fn heart_replies(&mut self, id: usize, to: Asker, refused: Option<String>) {
-        self.to_daemon(id, to.connection, move |w| {
+        self.tell_daemon(id, to.connection, move |w| {
             if to.id == 0 {
                 return w.attach_answered(id, refused);
             }

@@ -52,8 +52,8 @@ pub(super) fn at_most_one_address(w: &mut World) {
 /// I1 on acknowledgements, as outsiders see them: epochs never interleave.
 pub(crate) fn acknowledged(w: &mut World, id: usize, row: Row, lsn: Lsn) {
     let Some(timeline) = w.nodes[id].postgres.data.as_ref().map(|data| data.timeline) else { return };
-    let held_off = w.profile.mode != ReplicationMode::Async && !w.truth.voters_empty;
-    let exempt = w.profile.wild_clocks || was_unguarded(w, id) && !held_off;
+    let acknowledges_alone = w.profile.mode == ReplicationMode::Async || w.truth.voters_empty;
+    let exempt = w.profile.wild_clocks || was_unguarded(w, id) && acknowledges_alone;
     if let Some((newest, at)) = w.truth.newest_ack
         && timeline < newest
         && !exempt

@@ -44,7 +44,6 @@ impl Log {
         self.hash
     }
 
-
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (_, line) in &self.lines {
