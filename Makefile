@@ -11,13 +11,16 @@ ROWS ?= all
 VECTORS ?=
 # Of the simulator: a range of seeds, or one seed (and which of its faults) to replay.
 SEEDS ?= 0..20000
-SEED ?=
 ONLY ?=
 # Names of planted bugs, with commas, or all.
 MUTANTS ?= all
 SIMULATION := cargo test --quiet --config tests/simulation/optimised.toml -p leaderl --test simulation
+# Of `make otp-differential`: the first scenario's seed (1 unless said), how many of each kind, which kinds (public, deep, thin; all).
+SEED ?=
+COUNT ?= 100
+PROFILES ?=
 
-.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance simulate mutants bench fmt lint prepare
+.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance otp-differential simulate mutants bench bench-supervisors fmt lint prepare
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -84,6 +87,16 @@ simulate-slice:
 mutants:
 	@$(PREPARE) tools
 	@MUTANTS=$(MUTANTS) $(SIMULATION)
+
+## make otp-differential SEED=n COUNT=n   fresh scenarios, recorded from Erlang/OTP now and replayed against the crate
+otp-differential:
+	@$(PREPARE) erlang
+	@supervisors/tests/otp/differential.sh $(or $(SEED),1) $(COUNT) $(PROFILES)
+
+## make bench-supervisors  the supervisors crate beside Erlang/OTP, as a table for docs/measurements.md
+bench-supervisors:
+	@$(PREPARE) erlang
+	@supervisors/benches/side_by_side.sh
 
 ## make bench              gaps in writes and idle cost of an optimised build, as a table for docs/measurements.md
 bench: export LEADERL_BUILD := release

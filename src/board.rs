@@ -22,6 +22,8 @@ pub struct Board {
     pub vip: watch::Sender<VipView>,
     /// From EsActor.
     pub search: watch::Sender<SearchView>,
+    /// From VotersActor.
+    pub voters: watch::Sender<VotersView>,
     /// From each HealthActor.
     pub health: watch::Sender<BTreeMap<ServiceName, HealthView>>,
     /// From the daemon: where the supervision tree's snapshot comes from is `actors tree`'s business.
@@ -37,6 +39,7 @@ impl Board {
             postgres: watch::Sender::default(),
             vip: watch::Sender::default(),
             search: watch::Sender::default(),
+            voters: watch::Sender::default(),
             health: watch::Sender::default(),
             started_at,
         }
@@ -66,6 +69,8 @@ pub struct ElectionView {
     pub eligible: bool,
     /// Why this node does not lead, each with the instant since when it holds.
     pub reasons: Vec<(Reason, Timestamp)>,
+    /// When leaderships of this node ended by a fault, within the window that counts.
+    pub faults: Vec<Timestamp>,
     /// Since when the state holds.
     pub since: Timestamp,
 }
@@ -94,6 +99,17 @@ pub struct SearchView {
     pub has_master: bool,
     /// What is wrong.
     pub problems: Vec<Reason>,
+}
+
+/// What the keeper of the voter record is waiting for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VotersView {
+    /// The epoch whose record is kept; 0: none is.
+    pub epoch: Epoch,
+    /// Since when each follower that counts does not stream.
+    pub missing_since: BTreeMap<NodeId, Timestamp>,
+    /// Since when nobody streams.
+    pub lonely_since: Option<Timestamp>,
 }
 
 /// One service's health.

@@ -1,9 +1,11 @@
 //! `leaderl run`: builds the node's context, starts the supervision tree, and ends it in order.
 
 use crate::actors::Neighbours;
-use crate::actors::api::control::{Control, StopMode, TreeNode};
+use crate::actors::api::control::{Control, StopMode};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::actors::inside::{BlackBoxes, Inside};
 use crate::actors::start::Start;
+use crate::actors::tree_news::TreeNews;
 use crate::adapters::clock::BoottimeClock;
 use crate::adapters::disk::RealDisks;
 use crate::adapters::doors::RealDoors;
@@ -17,7 +19,7 @@ use crate::adapters::services::service_control;
 use crate::adapters::state_files::StateDir;
 use crate::board::Board;
 use crate::context::NodeContext;
-use crate::heart::protocol::{PostgresStop, StopMode as PostgresStopMode};
+use crate::heart::protocol::{PostgresProcess, PostgresStop, StopMode as PostgresStopMode};
 use crate::ports::Clock;
 use crate::settings::Settings;
 use crate::settings::identity::NodeIdentity;
@@ -25,13 +27,19 @@ use crate::settings::secrets::Secrets;
 use crate::tree::Actor;
 use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::records::Keys;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use supervisors::{ChildNow, ChildSnapshot, ExitReason, RootHandle, TreeSnapshot};
-use tokio::signal::unix::{SignalKind, signal};
+use supervisors::{CallError, ExitReason, NotRunning, RootHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 /// How long a step-down and hand-over at SIGTERM may take before the daemon ends anyway (heart's deadline then acts).
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(30);
+/// How long the actors of a tree that gave up may take to stop; the node is fenced before that.
+const TREE_END_LIMIT: Duration = Duration::from_secs(30);
+/// How long a branch that had given up may take to start.
+const WAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long fencing may take when the tree gives up.
 const FENCE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -84,85 +92,143 @@ pub fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 async fn run_tree(settings: Settings) -> Result<(), DaemonError> {
-    run_until(Arc::new(context(settings)?), stop_signal()).await
+    // Before the tree: a stop that comes while it starts is not lost.
+    let stop = StopSignals::listen()?;
+    run_node(Arc::new(context(settings)?), Arc::new(Control::new()), stop.come()).await
 }
 
-/// Runs the tree of this node until `stop` or until it gives up, in either case to its orderly end.
-pub async fn run_until(
+/// Runs one node's tree until `stop` says so or until it gives up, and ends it in order.
+pub async fn run_node(
     ctx: Arc<NodeContext>,
-    stop_signal: impl Future<Output = Result<(), DaemonError>>,
+    control: Arc<Control>,
+    stop: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let control = Arc::new(Control::new());
-    let tree = Start { ctx: ctx.clone(), control: control.clone() }.tree();
-    let root = supervisors::start_root(tree).await.map_err(|why| DaemonError::NotStarted(why.to_string()))?;
-    let drawn_from = root.clone();
-    let _set_once = control.tree.set(Arc::new(move || {
-        let root = drawn_from.clone();
-        Box::pin(async move { root.snapshot().await.map(|tree| root_node(&tree)) })
-    }));
+    let boxes = Arc::new(BlackBoxes::new(ctx.settings.actors.flight_recorder));
+    let news = Arc::new(TreeNews::new(ctx.clone(), boxes.clone()));
+    let tree = Start { ctx: ctx.clone(), control: control.clone(), boxes: boxes.clone() }.tree();
+    let started = supervisors::start_root_with(tree.starts(), Some(news.clone())).await;
+    let root = started.map_err(|why| DaemonError::NotStarted(why.to_string()))?;
+    let root = root.ok_or_else(|| DaemonError::NotStarted("the tree has nothing to run".to_owned()))?;
+    let _set_once = control.inside.set(Inside::new(root.clone(), boxes));
     tracing::info!(guid = %ctx.guid, version = env!("CARGO_PKG_VERSION"), "leaderl runs");
-    tokio::select! {
-        biased;
-        stopped = stop_signal => {
-            stopped?;
-            let mode = control.stop_mode(ctx.clock.now());
-            stop(&ctx, &root, mode).await;
-            Ok(())
+    let orderly = async {
+        stop.await;
+        let mode = control.stop_mode(ctx.clock.now());
+        tracing::info!(?mode, "leaderl stops");
+        match mode {
+            StopMode::StepDown => hand_over(&ctx).await,
+            // heart holds PostgreSQL, VIP and deadline meanwhile.
+            StopMode::Restart | StopMode::Upgrade => {}
         }
-        reason = root.wait() => {
-            if !planted(Planted::PanicSkipsFence) {
-                fence(&ctx).await;
-            }
-            Err(DaemonError::GaveUp(reason.to_string()))
-        }
-    }
-}
-
-async fn stop_signal() -> Result<(), DaemonError> {
-    let listen = |kind| {
-        signal(kind).map_err(|source| DaemonError::System { what: "signals cannot be listened to".to_owned(), source })
+        root.stop(ExitReason::Shutdown).await;
     };
-    let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {
         biased;
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        () = news.root_gave_up() => Err(surrender(&ctx, &root).await),
+        () = orderly => Ok(()),
+        never = wake_resting(&news, &root) => match never {},
+        // Whatever ended it, it was not us.
+        _ = root.wait() => Err(surrender(&ctx, &root).await),
     }
-    Ok(())
 }
 
-/// An ordinary stop steps down and hands over first; an announced restart or upgrade demotes nothing.
-async fn stop(ctx: &NodeContext, root: &RootHandle<Actor>, mode: StopMode) {
-    tracing::info!(?mode, "leaderl stops");
-    match mode {
-        StopMode::StepDown => {
-            if let Err(why) = ctx.neighbours.election.call(ElectionMessage::StepDownAndStop, HAND_OVER_LIMIT).await {
-                tracing::warn!(%why, "the election did not end in order; heart's deadline ends what is left");
+/// Starts branches again that gave up and have rested, for ever.
+async fn wake_resting(news: &TreeNews, root: &RootHandle<Actor>) -> Infallible {
+    while let Some((branch, rest)) = news.next_to_rest().await {
+        tokio::time::sleep(rest).await;
+        match tokio::time::timeout(WAKE_LIMIT, root.supervisor().restart_child(branch)).await {
+            Ok(Ok(_)) => tracing::warn!(%branch, "it had given up and runs again"),
+            Ok(Err(why)) => tracing::error!(%branch, %why, "it had given up and was not started again"),
+            Err(_) => tracing::error!(%branch, "it had given up, and its supervisor does not answer"),
+        }
+    }
+    std::future::pending().await
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, DaemonError> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|source| DaemonError::System { what: "signals cannot be listened to".to_owned(), source })
+        };
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+    }
+
+    async fn come(mut self) {
+        tokio::select! {
+            biased;
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// Asks the election to step down and hand over, each incarnation anew: one that ends half-way takes the order along.
+async fn hand_over(ctx: &NodeContext) {
+    let end = Instant::now() + HAND_OVER_LIMIT;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let outcome = match ctx.neighbours.election.wait_started(left).await {
+            Ok(()) => ctx.neighbours.election.call(ElectionMessage::StepDownAndStop, left).await,
+            Err(NotRunning) => Err(CallError::NotRunning),
+        };
+        match outcome {
+            Ok(()) => return,
+            Err(CallError::Ended | CallError::NotRunning) if Instant::now() < end => {
+                tracing::warn!("the election ended before it had handed over; its next incarnation is asked");
+                tokio::task::yield_now().await;
+            }
+            Err(why) => {
+                tracing::warn!(%why, "nothing was handed over in time; heart's deadline ends what is left");
+                return;
             }
         }
-        StopMode::Restart | StopMode::Upgrade => {}
     }
-    root.stop(ExitReason::Shutdown).await;
 }
 
-/// I13: a tree that gives up fences its node before the process ends. Followers keep streaming.
+/// I13: a tree that gives up fences its node before the process ends: at once, while its actors are still being stopped, and
+/// once more when none of them can undo it.
+async fn surrender(ctx: &NodeContext, root: &RootHandle<Actor>) -> DaemonError {
+    if planted(Planted::PanicSkipsFence) {
+        return DaemonError::GaveUp("a planted bug".to_owned());
+    }
+    fence(ctx).await;
+    let reason = match tokio::time::timeout(TREE_END_LIMIT, root.wait()).await {
+        Ok(reason) => reason.to_string(),
+        Err(_) => format!("it did not end within {} s", TREE_END_LIMIT.as_secs()),
+    };
+    fence(ctx).await;
+    DaemonError::GaveUp(reason)
+}
+
+/// VIP off and PostgreSQL ended at once, on a leader. Followers keep streaming.
 async fn fence(ctx: &NodeContext) {
-    let armed = ctx.guardian.state().borrow().as_ref().and_then(|state| state.armed.clone());
+    let mut state = ctx.guardian.state();
+    let armed = state.borrow().as_ref().and_then(|state| state.armed.clone());
     let Some(lease) = armed else { return };
     tracing::error!(epoch = %lease.epoch, "the supervision tree gave up on a leader: fencing");
-    if let Err(why) = ctx.guardian.release_vips(FENCE_LIMIT).await {
+    let stop = PostgresStop { mode: PostgresStopMode::Immediate, kill_at: ctx.clock.now().plus(FENCE_LIMIT / 4) };
+    let (released, stopped) =
+        futures::join!(ctx.guardian.release_vips(FENCE_LIMIT), ctx.guardian.stop_postgres(stop, FENCE_LIMIT),);
+    if let Err(why) = released {
         tracing::error!(%why, "the VIP was not released; its lifetime ends it");
     }
-    let stop = PostgresStop { mode: PostgresStopMode::Immediate, kill_at: ctx.clock.now().plus(FENCE_LIMIT / 4) };
-    if let Err(why) = ctx.guardian.stop_postgres(stop, FENCE_LIMIT).await {
-        tracing::error!(%why, "PostgreSQL was not stopped; heart's deadline ends it");
+    if let Err(why) = stopped {
+        tracing::error!(%why, "PostgreSQL was not stopped");
     }
-    let mut state = ctx.guardian.state();
-    let gone = state.wait_for(|state| {
-        state.as_ref().is_some_and(|state| state.postgres == crate::heart::protocol::PostgresProcess::Gone)
-    });
+    let gone = state.wait_for(|state| state.as_ref().is_some_and(|state| state.postgres == PostgresProcess::Gone));
     if tokio::time::timeout(FENCE_LIMIT, gone).await.is_err() {
-        tracing::error!("PostgreSQL is not known to be gone; heart's deadline ends it");
+        // heart is frozen or gone; the kernel ends PostgreSQL with it.
+        tracing::error!("PostgreSQL is not known to be gone: killing heart");
+        if let Err(why) = ctx.guardian.kill().await {
+            tracing::error!(%why, "heart was not killed; its own deadline ends PostgreSQL if it runs");
+        }
     }
 }
 
@@ -205,37 +271,4 @@ fn boot_id() -> Result<String, DaemonError> {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .map_err(|source| DaemonError::System { what: format!("{path} cannot be read"), source })
-}
-
-fn root_node(tree: &TreeSnapshot<Actor>) -> TreeNode {
-    TreeNode {
-        id: "leaderl".to_owned(),
-        kind: "supervisor".to_owned(),
-        state: "running".to_owned(),
-        children: tree.children.iter().map(child_node).collect(),
-        ..TreeNode::default()
-    }
-}
-
-fn child_node(child: &ChildSnapshot<Actor>) -> TreeNode {
-    let (kind, children) = match &child.subtree {
-        Some(tree) => ("supervisor", tree.children.iter().map(child_node).collect()),
-        None => ("worker", Vec::new()),
-    };
-    TreeNode {
-        id: child.id.to_string(),
-        kind: kind.to_owned(),
-        state: match child.now {
-            ChildNow::Running(_) => "running",
-            ChildNow::Restarting => "restarting",
-            ChildNow::Down => "down",
-        }
-        .to_owned(),
-        in_state_ms: u64::try_from(child.in_state.as_millis()).unwrap_or(u64::MAX),
-        restarts: child.restarts,
-        handled: child.handled,
-        busy: child.busy,
-        last_exit: child.last_exit.as_ref().map(ToString::to_string).unwrap_or_default(),
-        children,
-    }
 }

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod adapters;
+pub mod blackbox;
 pub mod board;
 pub mod cli;
 pub mod context;

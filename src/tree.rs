@@ -4,12 +4,16 @@
 //! folders under `actors/` mirror it.
 //!
 //! Order is meaning. Children start from top to bottom and stop from bottom to top: what is asked from outside stops first,
-//! then health, the VIP, PostgreSQL's actor, search, and coordination last, with the session that renews the key at the
-//! very end. Intensities multiply up the tree: a branch may restart its own children often, the root hardly ever.
+//! then search, health, the VIP, PostgreSQL's actor, and coordination last, with the session that renews the key at the
+//! very end. Whoever stops the daemon for good demotes before that ([`crate::daemon`]); the order serves the rest: nobody is
+//! told anything by an actor that has stopped before it.
+//!
+//! Intensities multiply up the tree: a branch may restart its own children often, the root hardly ever.
 
 use leaderl_decision::model::ServiceName;
 use std::fmt;
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::time::Duration;
 use supervisors::{Shutdown, Strategy};
 
@@ -54,9 +58,10 @@ pub enum Actor {
     Journal,
 }
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
+impl Actor {
+    /// Its id in the tree, as operators type it.
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Coordination => "coordination",
             Self::EtcdSession => "etcd_session",
             Self::HeartLink => "heart_link",
@@ -70,14 +75,72 @@ impl fmt::Display for Actor {
             Self::Network => "network",
             Self::Vip => "vip",
             Self::Health => "health",
-            Self::HealthOf(service) => return write!(f, "health({service})"),
+            Self::HealthOf(ServiceName::Postgres) => "health(postgres)",
+            Self::HealthOf(ServiceName::Search) => "health(search)",
+            Self::HealthOf(ServiceName::Etcd) => "health(etcd)",
+            Self::HealthOf(ServiceName::System) => "health(system)",
             Self::Api => "api",
             Self::StatusHttp => "status_http",
             Self::AdminSocket => "admin_socket",
             Self::Journal => "journal",
-        };
-        f.write_str(name)
+        }
     }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// No actor of the tree has this id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no actor `{word}`; there are {}", names(known()))]
+pub struct UnknownActor {
+    /// As typed.
+    pub word: String,
+}
+
+impl FromStr for Actor {
+    type Err = UnknownActor;
+
+    /// Shells want quotes around `health(etcd)`, so `health.etcd` and `health-etcd` mean the same.
+    fn from_str(word: &str) -> Result<Self, UnknownActor> {
+        let plain = |word: &str| word.trim_end_matches(')').replace(['(', '.', '-'], "_").to_ascii_lowercase();
+        let found = known().into_iter().find(|actor| plain(actor.word()) == plain(word));
+        found.ok_or_else(|| UnknownActor { word: word.to_owned() })
+    }
+}
+
+/// Everything below the root, in start order.
+pub fn known() -> Vec<Actor> {
+    fn below(branch: &'static Branch, all: &mut Vec<Actor>) {
+        for child in branch.children {
+            match child {
+                Child::Worker(actor, _) => all.push(*actor),
+                Child::Supervisor(branch) => {
+                    all.extend(branch.id);
+                    below(branch, all);
+                }
+            }
+        }
+    }
+    let mut all = Vec::new();
+    below(&LEADERL, &mut all);
+    all
+}
+
+/// The branches that rest when they give up, and for how long.
+pub fn resting() -> Vec<(Actor, Duration)> {
+    let of = |child: &Child| match child {
+        Child::Supervisor(Branch { id: Some(id), surrender: Surrender::Rests(pause), .. }) => Some((*id, *pause)),
+        Child::Supervisor(_) | Child::Worker(..) => None,
+    };
+    LEADERL.children.iter().filter_map(of).collect()
+}
+
+fn names(actors: Vec<Actor>) -> String {
+    actors.iter().map(|actor| actor.word()).collect::<Vec<_>>().join(", ")
 }
 
 /// One entry of the declaration.
@@ -100,8 +163,19 @@ pub struct Branch {
     pub restarts: u32,
     /// See `restarts`.
     pub within: Duration,
+    /// What its giving up means.
+    pub surrender: Surrender,
     /// In start order.
     pub children: &'static [Child],
+}
+
+/// What it means that a branch gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surrender {
+    /// Its supervisor restarts it, and counts.
+    Climbs,
+    /// It rests for so long and is then tried again; nobody else is touched.
+    Rests(Duration),
 }
 
 const fn secs(seconds: u64) -> Duration {
@@ -112,30 +186,39 @@ const fn worker(actor: Actor, seconds: u64) -> Child {
     Child::Worker(actor, Shutdown::Within(secs(seconds)))
 }
 
-/// The root: what a later branch does rests on what the earlier ones know, so a branch that gives up takes the later ones
-/// along. Two in a minute: after that restarting has not helped, and a fenced node is better than a confused one.
+/// The root. A branch that gives up was not cured by restarting its own: then whoever reports to it begins anew as well, and
+/// reports flow from later branches to earlier ones (PostgreSQL, the VIP and health report to the election; everything is
+/// read by the API). Orders flow the other way, are repeated, and need no restart of who gives them. Hence rest_for_one.
+///
+/// Two in a minute: a third surrender means that restarting does not help, and a fenced node, whose seat another can take,
+/// is better than one that leads without its actors.
 pub static LEADERL: Branch = Branch {
     id: None,
     strategy: Strategy::RestForOne,
     restarts: 2,
     within: secs(60),
+    surrender: Surrender::Climbs,
     children: &[
         Child::Supervisor(&COORDINATION),
-        Child::Supervisor(&SEARCH),
         Child::Supervisor(&POSTGRES),
         Child::Supervisor(&NETWORK),
         Child::Supervisor(&HEALTH),
+        Child::Supervisor(&SEARCH),
         Child::Supervisor(&API),
     ],
 };
 
-/// A chain: the election without the session knows nothing, the voter record without the election has no epoch. A restarted
-/// election begins undecided and adopts its hold, so a restart here costs milliseconds and no leadership.
+/// Each begins anew from etcd, heart, the board, and orders that its neighbours give again as soon as they see a new
+/// incarnation; none holds state of another. So none takes another along, least of all the election: with it went what it
+/// has decided, such as a step-down half-way. A restart costs milliseconds and no leadership.
+///
+/// The order is that of an orderly stop: the session, which renews, ends last.
 static COORDINATION: Branch = Branch {
     id: Some(Actor::Coordination),
-    strategy: Strategy::RestForOne,
+    strategy: Strategy::OneForOne,
     restarts: 5,
     within: secs(30),
+    surrender: Surrender::Climbs,
     children: &[
         worker(Actor::EtcdSession, 5),
         worker(Actor::HeartLink, 5),
@@ -145,21 +228,13 @@ static COORDINATION: Branch = Branch {
     ],
 };
 
-/// Its stop leaves the engine running.
-static SEARCH: Branch = Branch {
-    id: Some(Actor::Search),
-    strategy: Strategy::OneForOne,
-    restarts: 5,
-    within: secs(30),
-    children: &[worker(Actor::Es, 5)],
-};
-
 /// Its stop leaves PostgreSQL to heart; long work in hand is given up and taken up again by the next incarnation.
 static POSTGRES: Branch = Branch {
     id: Some(Actor::Postgres),
     strategy: Strategy::OneForOne,
     restarts: 5,
     within: secs(30),
+    surrender: Surrender::Climbs,
     children: &[worker(Actor::PgReplication, 10)],
 };
 
@@ -169,15 +244,18 @@ static NETWORK: Branch = Branch {
     strategy: Strategy::OneForOne,
     restarts: 5,
     within: secs(30),
+    surrender: Surrender::Climbs,
     children: &[worker(Actor::Vip, 5)],
 };
 
-/// Independent checks: one that fails to run says nothing about the others.
+/// Independent checks: one that fails to run says nothing about the others. Four share the limit, so it is twice a single
+/// actor's. A node that cannot be checked must not lead, so a surrender climbs.
 static HEALTH: Branch = Branch {
     id: Some(Actor::Health),
     strategy: Strategy::OneForOne,
     restarts: 10,
     within: secs(30),
+    surrender: Surrender::Climbs,
     children: &[
         worker(Actor::HealthOf(ServiceName::Postgres), 5),
         worker(Actor::HealthOf(ServiceName::Search), 5),
@@ -186,12 +264,25 @@ static HEALTH: Branch = Branch {
     ],
 };
 
-/// Readers only: losing one costs an answer, never a decision.
+/// Its stop leaves the engine running. PostgreSQL does without it, so its surrender fences nobody: the engine counts as
+/// offline here (health then moves the leadership, if another node's is well), and after a pause the branch is tried again.
+static SEARCH: Branch = Branch {
+    id: Some(Actor::Search),
+    strategy: Strategy::OneForOne,
+    restarts: 5,
+    within: secs(30),
+    surrender: Surrender::Rests(secs(30)),
+    children: &[worker(Actor::Es, 5)],
+};
+
+/// Readers only: losing one costs an answer, never a decision. A surrender climbs all the same: a leader whose `/leader`
+/// cannot be asked is no leader to the frontends.
 static API: Branch = Branch {
     id: Some(Actor::Api),
     strategy: Strategy::OneForOne,
     restarts: 10,
     within: secs(30),
+    surrender: Surrender::Climbs,
     children: &[worker(Actor::StatusHttp, 5), worker(Actor::AdminSocket, 5), worker(Actor::Journal, 5)],
 };
 
@@ -215,7 +306,11 @@ fn draw(branch: &Branch, indent: &str, text: &mut String) {
     };
     let within = branch.within.as_secs();
     // Writing to a String cannot fail.
-    let _written = writeln!(text, "{name} ({strategy}, {} restarts within {within} s)", branch.restarts);
+    let rests = match branch.surrender {
+        Surrender::Climbs => String::new(),
+        Surrender::Rests(pause) => format!("; gives up for {} s", pause.as_secs()),
+    };
+    let _written = writeln!(text, "{name} ({strategy}, {} restarts within {within} s{rests})", branch.restarts);
     for (index, child) in branch.children.iter().enumerate() {
         let last = index + 1 == branch.children.len();
         let (tee, bar) = if last { ("└ ", "  ") } else { ("├ ", "│ ") };
@@ -232,5 +327,21 @@ fn draw(branch: &Branch, indent: &str, text: &mut String) {
                 let _written = writeln!(text, "{actor} ({stop})");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_actor_is_found_by_its_id_and_without_the_shells_brackets() {
+        for actor in known() {
+            assert_eq!(actor.word().parse(), Ok(actor));
+        }
+        assert_eq!("health.etcd".parse(), Ok(Actor::HealthOf(ServiceName::Etcd)));
+        assert_eq!("heart-link".parse(), Ok(Actor::HeartLink));
+        let unknown = "vips".parse::<Actor>().unwrap_err().to_string();
+        assert!(unknown.starts_with("there is no actor `vips`; there are coordination, etcd_session,"), "{unknown}");
     }
 }

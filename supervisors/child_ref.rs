@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ractor::rpc::CallResult;
-use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, RpcReplyPort};
-use tokio::sync::watch;
+use ractor::{Actor, ActorCell, ActorId, ActorRef, Message, MessagingErr, RpcReplyPort};
+use tokio::sync::{oneshot, watch};
 
 use crate::spec::ChildId;
 use crate::start::StartChild;
@@ -59,10 +58,14 @@ pub struct ChildRef<M> {
 
 struct Slot<M> {
     name: String,
+    tap: Option<Tap<M>>,
     current: watch::Sender<Incarnation<M>>,
     /// Messages sent through this reference; with those handled it tells the length of the mailbox.
     sent: Arc<AtomicU64>,
 }
+
+/// Looks at messages on their way.
+type Tap<M> = Box<dyn Fn(&M) + Send + Sync>;
 
 struct Incarnation<M> {
     /// 0 before the first start.
@@ -91,11 +94,27 @@ pub enum CallError {
     Ended,
 }
 
+impl From<NotRunning> for CallError {
+    fn from(NotRunning: NotRunning) -> Self {
+        Self::NotRunning
+    }
+}
+
 impl<M: Message> ChildRef<M> {
     /// A reference to a child that is not started yet. The name is for errors and logs only: it is registered nowhere.
     pub fn new(name: impl Into<String>) -> Self {
+        Self::with_tap(name.into(), None)
+    }
+
+    /// As [`new`](Self::new); `tap` is shown every message that is sent through the reference to a child that runs, in the
+    /// sender's task and before the child can have it. It must not block.
+    pub fn tapped(name: impl Into<String>, tap: impl Fn(&M) + Send + Sync + 'static) -> Self {
+        Self::with_tap(name.into(), Some(Box::new(tap)))
+    }
+
+    fn with_tap(name: String, tap: Option<Tap<M>>) -> Self {
         let nobody = Incarnation { number: 0, actor: None, started: false };
-        Self { slot: Arc::new(Slot { name: name.into(), current: watch::Sender::new(nobody), sent: Arc::default() }) }
+        Self { slot: Arc::new(Slot { name, tap, current: watch::Sender::new(nobody), sent: Arc::default() }) }
     }
 
     /// The start function that publishes every incarnation here. The closure makes a fresh actor for each.
@@ -117,8 +136,15 @@ impl<M: Message> ChildRef<M> {
 
     /// Sends a message to the current incarnation. Ok means delivered to its mailbox, not handled.
     pub fn cast(&self, message: M) -> Result<(), NotRunning> {
-        // Not under the lock: a message that comes back is dropped, and its `Drop` is not ours.
-        self.actor()?.send_message(message).map_err(|_| NotRunning)?;
+        let returned = match &self.slot.current.borrow().actor {
+            Some(actor) => {
+                self.show(&message);
+                actor.send_message(message).map_err(Returned::ByActor)
+            }
+            None => Err(Returned::Unsent(message)),
+        };
+        // Here the lock is free again: what came back is dropped, and its `Drop` is not ours.
+        returned.map_err(|_| NotRunning)?;
         self.slot.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -129,20 +155,31 @@ impl<M: Message> ChildRef<M> {
         question: impl FnOnce(RpcReplyPort<T>) -> M,
         limit: Duration,
     ) -> Result<T, CallError> {
-        let actor = self.actor().map_err(|NotRunning| CallError::NotRunning)?;
-        self.slot.sent.fetch_add(1, Ordering::Relaxed);
-        match actor.call(question, Some(limit)).await {
-            Ok(CallResult::Success(answer)) => Ok(answer),
-            Ok(CallResult::Timeout) => Err(CallError::Timeout),
-            Ok(CallResult::SenderError) => Err(CallError::Ended),
-            Err(_) => Err(CallError::NotRunning),
+        let (reply, answer) = oneshot::channel();
+        self.cast(question(RpcReplyPort::from((reply, limit))))?;
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(CallError::Ended),
+            Err(_) => Err(CallError::Timeout),
+        }
+    }
+
+    fn show(&self, message: &M) {
+        if let Some(tap) = &self.slot.tap {
+            tap(message);
         }
     }
 
     /// Waits until an incarnation runs whose `pre_start` has succeeded, at most `limit`.
     pub async fn wait_started(&self, limit: Duration) -> Result<(), NotRunning> {
+        self.wait_incarnation(0, limit).await
+    }
+
+    /// As [`wait_started`](Self::wait_started), for the incarnation of this number or a later one: after a failure the old
+    /// one may still be there for a moment.
+    pub async fn wait_incarnation(&self, number: u64, limit: Duration) -> Result<(), NotRunning> {
         let mut current = self.slot.current.subscribe();
-        let started = current.wait_for(|incarnation| incarnation.started);
+        let started = current.wait_for(|incarnation| incarnation.started && incarnation.number >= number);
         match tokio::time::timeout(limit, started).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(NotRunning),
@@ -200,6 +237,12 @@ impl<M: Message> ChildRef<M> {
             current
         });
     }
+}
+
+/// A message that did not reach the child.
+enum Returned<M> {
+    ByActor(MessagingErr<M>),
+    Unsent(M),
 }
 
 impl<M> Incarnation<M> {

@@ -58,8 +58,7 @@
 //! assert_eq!(store.call(StoreMessage::GetLen, second).await?, 1);
 //!
 //! store.cast(StoreMessage::Put(String::new()))?; // ends it: it comes back, empty
-//! while store.incarnation() < 2 { tokio::task::yield_now().await; }
-//! store.wait_started(second).await?;
+//! store.wait_incarnation(2, second).await?;
 //! assert_eq!(store.call(StoreMessage::GetLen, second).await?, 0);
 //!
 //! root.stop(ExitReason::Shutdown).await;
@@ -83,19 +82,20 @@
 //!
 //! | | this crate | OTP 25 | ractor-supervisor 0.2 | kameo 0.22 |
 //! |---|---|---|---|---|
-//! | strategies | all | all | all | all but dynamic supervisors |
 //! | a supervisor is | a spec, as data | a spec, as data | a spec, as data | an actor that spawns its children |
-//! | stops its children | in reverse order, each within its time | the same | kills all at once, unordered | all at once, without limit |
+//! | strategies | three, and dynamic supervisors | the same | the same | three; children can be added to any |
+//! | stops its children | in reverse order, each within its time | the same | kills all at once, unordered | asks all at once, without limit |
 //! | a failing first start | undoes the others | undoes the others | is retried | is an exit like any other |
-//! | successor starts | when the dead one and its subtree are gone | when the dead one is gone | after 10 ms | in the same mailbox |
+//! | a successor starts | when the dead one, its subtree and all they owned are gone | when the dead one is gone | 10 ms after the kill | before the dead one's `on_stop`, with its mailbox |
 //! | exit reasons | typed | terms | strings | typed |
-//! | limit of restarts | per supervisor | per supervisor | per supervisor | per child |
-//! | one order of exits, requests and retries | yes | yes | no | exits come through the mailbox |
+//! | limit of restarts | per supervisor, then it gives up | the same | the same | per child, then it stays down |
+//! | one order of exits, requests and retries | yes | yes | no | no retries to order |
 //! | significant children, automatic shutdown | yes | yes | no | no |
-//! | start, terminate, restart, delete a child by request | yes | yes | start and terminate, dynamic only | start |
+//! | start, terminate, restart, delete by request | yes | yes | start and terminate, dynamic only | start |
 //! | a reference that outlives restarts | yes | registered names | registered names | yes |
 //!
-//! What is said of OTP is checked against it: 793 recorded scenarios run as a test (`tests/otp`).
+//! What is said of OTP is checked against it: recorded scenarios run as tests (`tests/otp`), and fresh ones can be made
+//! wherever Erlang is installed.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

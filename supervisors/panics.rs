@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Once;
 use std::task::Poll;
 
@@ -47,14 +47,12 @@ pub fn install_panic_hook() {
 }
 
 /// Runs a future to its end, or to its first panic.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, PanicReport> {
-    let mut future = pin!(future);
+pub(crate) fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Result<F::Output, PanicReport>> {
     poll_fn(move |cx| match caught_now(|| future.as_mut().poll(cx)) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
         Err(report) => Poll::Ready(Err(report)),
     })
-    .await
 }
 
 /// Runs a function to its end, or to its panic.

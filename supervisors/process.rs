@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -33,10 +33,10 @@ pub fn stop_reason() -> Option<ExitReason> {
 /// What a child shares with its supervisor and the exit port, from before its start until after its end.
 #[derive(Default)]
 pub(crate) struct Fate {
-    /// The reason of the exit signal it was sent.
-    asked: Mutex<Option<ExitReason>>,
-    /// The signal ended it by a kill: its reason stands for the kill.
-    cut: AtomicBool,
+    /// The reason of the first exit signal it was sent; none counts once the process stops by its own will.
+    asked: Mutex<Asked>,
+    /// A signal ended it by a kill: this reason stands for the kill.
+    cut: OnceLock<ExitReason>,
     /// Set with the task's handle as soon as the child runs.
     task: SetOnce<Mutex<Option<JoinHandle<()>>>>,
     /// The process is dead.
@@ -47,6 +47,16 @@ pub(crate) struct Fate {
     subtree: OnceLock<ExitPort>,
     hooks: Option<Box<dyn Hooks>>,
     pub(crate) vitals: Vitals,
+}
+
+/// What the process was told to do.
+#[derive(Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    Stop(ExitReason),
+    /// It is stopping already, because it wanted to: nobody's order any more.
+    OwnWill,
 }
 
 /// The telemetry of one child.
@@ -82,12 +92,16 @@ impl Vitals {
         self.taken.load(Ordering::Relaxed) != self.handled()
     }
 
+    /// Messages sent to this process through its reference; not known without one.
+    pub(crate) fn sent(&self) -> Option<u64> {
+        let (sent, before) = self.sent.get()?;
+        Some(sent.load(Ordering::Relaxed).saturating_sub(*before))
+    }
+
     /// Messages that wait; not known without a reference. What came past the reference is taken for what came through
     /// it, hence at least so many.
     pub(crate) fn waiting(&self) -> Option<u64> {
-        let (sent, before) = self.sent.get()?;
-        let sent = sent.load(Ordering::Relaxed).saturating_sub(*before);
-        Some(sent.saturating_sub(self.taken.load(Ordering::Relaxed)))
+        self.sent().map(|sent| sent.saturating_sub(self.taken.load(Ordering::Relaxed)))
     }
 }
 
@@ -117,19 +131,25 @@ impl Fate {
         }
     }
 
-    /// Records why the process is about to be stopped. A later signal replaces an earlier one.
+    /// Records why the process is about to be stopped. It ends but once: a later signal changes nothing.
     pub(crate) fn ask(&self, reason: ExitReason) {
-        *lock(&self.asked) = Some(reason);
+        let mut asked = lock(&self.asked);
+        if matches!(*asked, Asked::Nothing) {
+            *asked = Asked::Stop(reason);
+        }
     }
 
-    pub(crate) fn asked(&self) -> Option<ExitReason> {
-        lock(&self.asked).clone()
+    fn asked(&self) -> Option<ExitReason> {
+        match &*lock(&self.asked) {
+            Asked::Stop(reason) => Some(reason.clone()),
+            Asked::Nothing | Asked::OwnWill => None,
+        }
     }
 
     /// As [`ask`](Self::ask), for a process that is then killed.
     fn cut_short(&self, reason: ExitReason) {
-        self.ask(reason);
-        self.cut.store(true, Ordering::Release);
+        self.ask(reason.clone());
+        let _ = self.cut.set(reason);
     }
 
     pub(crate) fn runs_as(&self, task: JoinHandle<()>) {
@@ -149,7 +169,7 @@ impl Fate {
         match ending {
             Ending::Failed(reason) => reason,
             Ending::Terminated(text) => match text.as_deref() {
-                Some("killed") if !self.cut.load(Ordering::Acquire) => ExitReason::Killed,
+                Some("killed") => self.cut.get().cloned().unwrap_or(ExitReason::Killed),
                 other => self.asked().unwrap_or_else(|| other.map_or(ExitReason::Normal, ExitReason::from_text)),
             },
         }
@@ -178,9 +198,16 @@ impl Fate {
         self.ended.get()
     }
 
-    /// Runs `post_stop` so that it can learn the [`stop_reason`].
+    /// Runs `post_stop` so that it can learn the [`stop_reason`]. From now on the reason is settled.
     pub(crate) async fn telling_why<T>(&self, post_stop: impl Future<Output = T>) -> T {
-        match self.asked() {
+        let why = match &mut *lock(&self.asked) {
+            Asked::Stop(reason) => Some(reason.clone()),
+            unasked => {
+                *unasked = Asked::OwnWill;
+                None
+            }
+        };
+        match why {
             Some(reason) => STOP_REASON.scope(reason, post_stop).await,
             None => post_stop.await,
         }

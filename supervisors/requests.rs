@@ -10,9 +10,9 @@ use crate::process::Process;
 use crate::snapshot::{ChildCounts, ChildInfo, ChildSnapshot, SupervisorSnapshot};
 use crate::spec::{ChildId, ChildKind, ChildPolicy, ChildSpec, Restart};
 use crate::spec_check::check_child;
-use crate::start::{Info, StartChild, Started};
+use crate::start::{Info, StartChild, StartError, Started};
 use crate::static_flock::{StaticFlock, stop};
-use crate::supervisor::{Core, Flock};
+use crate::supervisor::{Core, Flock, Retry};
 
 type Reply<T> = oneshot::Sender<T>;
 
@@ -22,11 +22,19 @@ pub(crate) enum Request<Id> {
     StartDynamic(StartChild<Id>, Reply<Result<StartedChild, StartChildError<Id>>>),
     Terminate(ChildKey<Id>, Reply<Result<(), TerminateChildError>>),
     Restart(ChildKey<Id>, Reply<Result<StartedChild, RestartChildError<Id>>>),
+    Replace(Id, Reply<Result<(), ReplaceError<Id>>>),
     Delete(ChildKey<Id>, Reply<Result<(), DeleteChildError>>),
     GetSpec(ChildKey<Id>, Reply<Result<ChildPolicy<Id>, ChildSpecError>>),
     Which(Reply<Vec<ChildInfo<Id>>>),
     Count(Reply<ChildCounts>),
     Snapshot(Reply<SupervisorSnapshot<Id>>),
+}
+
+/// Why a child was not replaced at once.
+pub(crate) enum ReplaceError<Id> {
+    NotFound,
+    /// It is stopped, did not start again, and is tried again.
+    Failed(StartError<Id>),
 }
 
 /// How a request names a child: by its id, or, under a dynamic supervisor, by its actor.
@@ -75,6 +83,8 @@ pub(crate) async fn serve<Id: ChildId>(core: &Core<Id>, flock: &mut Flock<Id>, r
         (Request::Terminate(key, reply), Flock::Dynamic(flock)) => drop(reply.send(flock.terminate(core, key).await)),
         (Request::Restart(key, reply), Flock::Static(flock)) => drop(reply.send(flock.restart_child(core, key).await)),
         (Request::Restart(_, reply), Flock::Dynamic(_)) => drop(reply.send(Err(RestartChildError::Dynamic))),
+        (Request::Replace(id, reply), Flock::Static(flock)) => drop(reply.send(flock.replace(core, id).await)),
+        (Request::Replace(_, reply), Flock::Dynamic(_)) => drop(reply.send(Err(ReplaceError::NotFound))),
         (Request::Delete(key, reply), Flock::Static(flock)) => drop(reply.send(flock.delete(key))),
         (Request::Delete(_, reply), Flock::Dynamic(_)) => drop(reply.send(Err(DeleteChildError::Dynamic))),
         (Request::GetSpec(key, reply), flock) => drop(reply.send(get_spec(flock, key))),
@@ -128,6 +138,31 @@ impl<Id: ChildId> StaticFlock<Id> {
         Ok(answer)
     }
 
+    /// Stops a child and starts it again in one turn, so that it cannot be left stopped half-way. A start that fails is
+    /// tried again as after a failed restart.
+    async fn replace(&mut self, core: &Core<Id>, id: Id) -> Result<(), ReplaceError<Id>> {
+        let place = self.children.place(&id).ok_or(ReplaceError::NotFound)?;
+        stop(core, self.children.at(place)).await;
+        if self.children.at(place).is_temporary() {
+            self.children.remove(place);
+            return Ok(());
+        }
+        let child = self.children.at_mut(place);
+        child.record.set(ChildState::Down);
+        match core.start(&child.spec.policy, &child.spec.start).await {
+            Ok(started) => {
+                child.record.set(ChildState::of(started));
+                Ok(())
+            }
+            Err(error) => {
+                core.report_failed_restart(&child.spec.policy, &error);
+                child.record.set(ChildState::Restarting(None));
+                core.retry_later(Retry::Static(id));
+                Err(ReplaceError::Failed(error))
+            }
+        }
+    }
+
     fn delete(&mut self, key: ChildKey<Id>) -> Result<(), DeleteChildError> {
         let place = self.find(&key).ok_or(DeleteChildError::NotFound)?;
         match self.children.at(place).record.state {
@@ -171,8 +206,13 @@ impl<Id: ChildId> DynamicFlock<Id> {
             ChildKey::Actor(actor) => actor,
         };
         let Some(key) = self.find(actor.get_id()) else {
-            // A dead stranger is a child that was forgotten already.
-            return if is_alive(&actor) { Err(TerminateChildError::NotFound) } else { Ok(()) };
+            if is_alive(&actor) {
+                return Err(TerminateChildError::NotFound);
+            }
+            // A dead stranger is a child that was forgotten already. It has no process, so OTP 25 forgets the entry that
+            // has none.
+            self.children.remove(&DynamicKey::Ignored);
+            return Ok(());
         };
         if let Some(process) = self.children.remove(&key).as_ref().and_then(|child| child.record.process()) {
             process.shut_down().await;

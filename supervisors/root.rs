@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ractor::SpawnErr;
 
+use crate::errors::NoSupervisor;
 use crate::exit_port::ExitPort;
 use crate::exit_reason::ExitReason;
 use crate::process::Process;
-use crate::requests::ChildKey;
+use crate::requests::ReplaceError;
 use crate::snapshot::{ChildNow, TreeSnapshot};
 use crate::spec::{ChildId, Shutdown, SupervisorSpec};
 use crate::start::{Outcome, StartChild, StartContext, StartError};
@@ -77,8 +78,8 @@ pub enum InterventionError {
     /// It has no process.
     #[error("the child is not running")]
     NotRunning,
-    /// It was stopped but did not start again.
-    #[error("the child was stopped and did not start again: {0}")]
+    /// It was stopped but did not start again; its supervisor goes on trying as after a failed restart.
+    #[error("the child was stopped and did not start again yet: {0}")]
     NotStarted(String),
 }
 
@@ -116,12 +117,15 @@ impl<Id: ChildId> RootHandle<Id> {
 
     /// Stops the child of this id in order and starts it again; its siblings are not touched and no restart is counted.
     /// A temporary child is stopped only.
+    ///
+    /// One turn of its supervisor, which goes on with it also when whoever asked is gone.
     pub async fn restart(&self, id: &Id) -> Result<(), InterventionError> {
         let (supervisor, _) = self.root.supervisor.find(id).await.ok_or(InterventionError::NotFound)?;
-        let key = || ChildKey::Id(id.clone());
-        supervisor.terminate_child(key()).await.map_err(|_| InterventionError::NotFound)?;
-        let started = supervisor.restart_child(key()).await;
-        started.map(drop).map_err(|error| InterventionError::NotStarted(error.to_string()))
+        match supervisor.replace_child(id.clone()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ReplaceError::Failed(error))) => Err(InterventionError::NotStarted(error.to_string())),
+            Ok(Err(ReplaceError::NotFound)) | Err(NoSupervisor) => Err(InterventionError::NotFound),
+        }
     }
 
     /// The root supervisor.

@@ -85,6 +85,8 @@ pub struct ChildSnapshot<Id> {
     pub handled: u64,
     /// Whether it is handling one now.
     pub busy: bool,
+    /// Messages sent to the current process through its [`ChildRef`](crate::ChildRef), if it has one.
+    pub sent: Option<u64>,
     /// Messages in its mailbox, if it has a [`ChildRef`](crate::ChildRef): those sent through the reference and not yet
     /// taken. What an actor gets otherwise, as from its own timers, is not seen and makes this too small.
     pub waiting: Option<u64>,
@@ -170,6 +172,7 @@ impl<Id: ChildId> ChildSnapshot<Id> {
             last_exit: record.last_exit.clone(),
             handled: vitals.map_or(0, Vitals::handled),
             busy: vitals.is_some_and(Vitals::is_busy),
+            sent: vitals.and_then(Vitals::sent),
             waiting: vitals.and_then(Vitals::waiting),
             subtree: None,
             supervisor: record.supervisor().cloned(),

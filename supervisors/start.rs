@@ -79,8 +79,8 @@ impl<Id: ChildId> StartChild<Id> {
 
     /// Runs it, and catches what it panics with.
     pub(crate) async fn run(&self, context: StartContext<Id>) -> Result<Started<Id>, StartError<Id>> {
-        let future = caught_now(|| (self.run)(context)).map_err(StartError::Raised)?;
-        caught(future).await.map_err(StartError::Raised)?
+        let mut future = caught_now(|| (self.run)(context)).map_err(StartError::Raised)?;
+        caught(Pin::new(&mut future)).await.map_err(StartError::Raised)?
     }
 }
 

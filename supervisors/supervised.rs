@@ -1,6 +1,7 @@
 //! The wrapper every supervised actor gets: it registers the child before it can end, publishes it before it can act,
 //! and turns panics into typed reasons.
 
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
@@ -30,14 +31,18 @@ impl<A: Actor> Supervised<A> {
     }
 
     /// Runs a callback in the child's span. A panic becomes an error that carries the typed reason.
+    ///
+    /// The callback is pinned by who calls, not here: moved into another future it would take its room twice.
     async fn guarded<T>(
         &self,
-        callback: impl Future<Output = Result<T, ActorProcessingErr>>,
+        callback: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
     ) -> Result<T, ActorProcessingErr> {
-        match caught(callback).instrument(self.span.clone()).await {
-            Ok(result) => result,
-            Err(panic) => Err(ExitReason::Panicked(panic).into()),
-        }
+        let result = if self.span.is_disabled() {
+            caught(callback).await
+        } else {
+            caught(callback).instrument(self.span.clone()).await
+        };
+        result.unwrap_or_else(|panic| Err(ExitReason::Panicked(panic).into()))
     }
 }
 
@@ -94,7 +99,7 @@ impl<A: Actor> Actor for Supervised<A> {
             self.fate.vitals.count_sent(published.child.sent_counter());
             published.child.publish(myself.clone());
         }
-        let state = self.guarded(self.actor.pre_start(myself, arguments)).await?;
+        let state = self.guarded(pin!(self.actor.pre_start(myself, arguments))).await?;
         if let Some(published) = &self.published {
             published.child.mark_started(id);
         }
@@ -103,7 +108,7 @@ impl<A: Actor> Actor for Supervised<A> {
     }
 
     async fn post_start(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        self.guarded(self.actor.post_start(myself, state)).await
+        self.guarded(pin!(self.actor.post_start(myself, state))).await
     }
 
     async fn handle(
@@ -114,7 +119,7 @@ impl<A: Actor> Actor for Supervised<A> {
     ) -> Result<(), ActorProcessingErr> {
         let pid = myself.get_id();
         let began = self.fate.begin_message(pid, &message);
-        let result = self.guarded(self.actor.handle(myself, message, state)).await;
+        let result = self.guarded(pin!(self.actor.handle(myself, message, state))).await;
         self.fate.end_message(pid, began);
         result
     }
@@ -125,10 +130,10 @@ impl<A: Actor> Actor for Supervised<A> {
         event: SupervisionEvent,
         state: &mut A::State,
     ) -> Result<(), ActorProcessingErr> {
-        self.guarded(self.actor.handle_supervisor_evt(myself, event, state)).await
+        self.guarded(pin!(self.actor.handle_supervisor_evt(myself, event, state))).await
     }
 
     async fn post_stop(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
-        self.fate.telling_why(self.guarded(self.actor.post_stop(myself, state))).await
+        self.fate.telling_why(self.guarded(pin!(self.actor.post_stop(myself, state)))).await
     }
 }

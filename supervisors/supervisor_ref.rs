@@ -11,7 +11,7 @@ use crate::errors::{
     ChildSpecError, DeleteChildError, NoSupervisor, RestartChildError, StartChildError, TerminateChildError,
 };
 use crate::exit_reason::ExitReason;
-use crate::requests::{ChildKey, Request, StartedChild};
+use crate::requests::{ChildKey, ReplaceError, Request, StartedChild};
 use crate::snapshot::{ChildCounts, ChildInfo, SupervisorSnapshot};
 use crate::spec::{ChildId, ChildPolicy, ChildSpec, SupervisorSpec};
 use crate::start::StartChild;
@@ -52,6 +52,11 @@ impl<Id: ChildId> SupervisorHandle<Id> {
     pub async fn restart_child(&self, child: impl Into<ChildKey<Id>>) -> Result<StartedChild, RestartChildError<Id>> {
         let child = child.into();
         self.ask(|reply| Request::Restart(child, reply)).await?
+    }
+
+    /// Stops a child in order and starts it again, in one turn of its supervisor.
+    pub(crate) async fn replace_child(&self, child: Id) -> Result<Result<(), ReplaceError<Id>>, NoSupervisor> {
+        self.ask(|reply| Request::Replace(child, reply)).await
     }
 
     /// Forgets a child that has no process.

@@ -3,13 +3,17 @@
 pub mod api;
 pub mod coordination;
 pub mod health;
+pub mod inside;
 pub mod network;
 pub mod postgres;
 pub mod search;
 pub mod start;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tree_news;
 
+use crate::blackbox::{self, Named};
+use crate::tree::Actor;
 use leaderl_decision::model::ServiceName;
 use std::collections::BTreeMap;
 use supervisors::ChildRef;
@@ -45,25 +49,30 @@ pub struct Neighbours {
 impl Neighbours {
     /// References to actors that will be started.
     pub fn new() -> Self {
-        let service = |name: ServiceName| (name, ChildRef::new(format!("health({name})")));
+        let service = |name: ServiceName| (name, neighbour(Actor::HealthOf(name)));
         Self {
-            etcd_session: ChildRef::new("etcd-session"),
-            heart_link: ChildRef::new("heart-link"),
-            membership: ChildRef::new("membership"),
-            election: ChildRef::new("election"),
-            voters: ChildRef::new("voters"),
-            search: ChildRef::new("search"),
-            postgres: ChildRef::new("pg-replication"),
-            vip: ChildRef::new("vip"),
+            etcd_session: neighbour(Actor::EtcdSession),
+            heart_link: neighbour(Actor::HeartLink),
+            membership: neighbour(Actor::Membership),
+            election: neighbour(Actor::Election),
+            voters: neighbour(Actor::Voters),
+            search: neighbour(Actor::Es),
+            postgres: neighbour(Actor::PgReplication),
+            vip: neighbour(Actor::Vip),
             health: [ServiceName::Postgres, ServiceName::Search, ServiceName::Etcd, ServiceName::System]
                 .into_iter()
                 .map(service)
                 .collect(),
-            status_http: ChildRef::new("status-http"),
-            admin_socket: ChildRef::new("admin-socket"),
-            journal: ChildRef::new("journal"),
+            status_http: neighbour(Actor::StatusHttp),
+            admin_socket: neighbour(Actor::AdminSocket),
+            journal: neighbour(Actor::Journal),
         }
     }
+}
+
+/// A reference that notes, in the record of whoever sends, what is sent.
+fn neighbour<M: Named + ractor::Message>(actor: Actor) -> ChildRef<M> {
+    ChildRef::tapped(actor.word(), move |message: &M| blackbox::sent(actor.word(), message.kind().word))
 }
 
 impl Default for Neighbours {

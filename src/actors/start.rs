@@ -11,14 +11,16 @@ use super::coordination::heart_link::HeartLinkActor;
 use super::coordination::membership::MembershipActor;
 use super::coordination::voters::VotersActor;
 use super::health::health::{HealthActor, HealthArguments};
+use super::inside::BlackBoxes;
 use super::network::vip::VipActor;
 use super::postgres::pg_replication::PgReplicationActor;
 use super::search::es::EsActor;
+use crate::blackbox::{Named, Watched};
 use crate::context::NodeContext;
-use crate::tree::{Actor, Branch, Child, LEADERL};
+use crate::tree::{Actor, Branch, Child, LEADERL, Surrender};
 use leaderl_decision::model::ServiceName;
 use std::sync::Arc;
-use supervisors::{ChildRef, ChildSpec, StartChild, SupervisorSpec, restarts};
+use supervisors::{ChildRef, ChildSpec, Restart, StartChild, SupervisorSpec, restarts};
 
 /// What start functions are made from.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub struct Start {
     pub ctx: Arc<NodeContext>,
     /// What the daemon's main task shares with the admin socket.
     pub control: Arc<Control>,
+    /// Where each actor's record is kept.
+    pub boxes: Arc<BlackBoxes>,
 }
 
 impl Start {
@@ -48,7 +52,12 @@ impl Start {
     fn supervisor(&self, branch: &'static Branch) -> ChildSpec<Actor> {
         // Only the root has no id, and the root is nobody's child.
         let id = branch.id.unwrap_or(Actor::Coordination);
-        ChildSpec::supervisor(id, self.branch(branch))
+        let restart = match branch.surrender {
+            Surrender::Climbs => Restart::Permanent,
+            // A supervisor that gives up ends with `shutdown`: an orderly end, after which a transient child stays down.
+            Surrender::Rests(_) => Restart::Transient,
+        };
+        ChildSpec::supervisor(id, self.branch(branch)).restart(restart)
     }
 
     fn worker(&self, actor: Actor) -> StartChild<Actor> {
@@ -56,25 +65,47 @@ impl Start {
         let ctx = self.ctx.clone();
         let control = self.control.clone();
         match actor {
-            Actor::EtcdSession => near.etcd_session.starts(move || (EtcdSessionActor, ctx.clone())),
-            Actor::HeartLink => near.heart_link.starts(move || (HeartLinkActor, ctx.clone())),
-            Actor::Membership => near.membership.starts(move || (MembershipActor, ctx.clone())),
-            Actor::Election => near.election.starts(move || (ElectionActor, ctx.clone())),
-            Actor::Voters => near.voters.starts(move || (VotersActor, ctx.clone())),
-            Actor::Es => near.search.starts(move || (EsActor, ctx.clone())),
-            Actor::PgReplication => near.postgres.starts(move || (PgReplicationActor, ctx.clone())),
-            Actor::Vip => near.vip.starts(move || (VipActor, ctx.clone())),
+            Actor::EtcdSession => self.watched(actor, &near.etcd_session, move || (EtcdSessionActor, ctx.clone())),
+            Actor::HeartLink => self.watched(actor, &near.heart_link, move || (HeartLinkActor, ctx.clone())),
+            Actor::Membership => self.watched(actor, &near.membership, move || (MembershipActor, ctx.clone())),
+            Actor::Election => self.watched(actor, &near.election, move || (ElectionActor, ctx.clone())),
+            Actor::Voters => self.watched(actor, &near.voters, move || (VotersActor, ctx.clone())),
+            Actor::Es => self.watched(actor, &near.search, move || (EsActor, ctx.clone())),
+            Actor::PgReplication => self.watched(actor, &near.postgres, move || (PgReplicationActor, ctx.clone())),
+            Actor::Vip => self.watched(actor, &near.vip, move || (VipActor, ctx.clone())),
             Actor::HealthOf(service) => {
                 let reference = self.health(service);
-                reference.starts(move || (HealthActor, HealthArguments { context: ctx.clone(), service }))
+                self.watched(actor, &reference, move || {
+                    (HealthActor, HealthArguments { context: ctx.clone(), service })
+                })
             }
-            Actor::StatusHttp => near.status_http.starts(move || (StatusHttpActor, ctx.clone())),
-            Actor::AdminSocket => near.admin_socket.starts(move || (AdminSocketActor, (ctx.clone(), control.clone()))),
-            Actor::Journal => near.journal.starts(move || (JournalActor, ctx.clone())),
+            Actor::StatusHttp => self.watched(actor, &near.status_http, move || (StatusHttpActor, ctx.clone())),
+            Actor::AdminSocket => {
+                self.watched(actor, &near.admin_socket, move || (AdminSocketActor, (ctx.clone(), control.clone())))
+            }
+            Actor::Journal => self.watched(actor, &near.journal, move || (JournalActor, ctx.clone())),
             Actor::Coordination | Actor::Search | Actor::Postgres | Actor::Network | Actor::Health | Actor::Api => {
                 nothing(actor)
             }
         }
+    }
+
+    /// The start function of an actor in its wrapper.
+    fn watched<A>(
+        &self,
+        id: Actor,
+        reference: &ChildRef<A::Msg>,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> StartChild<Actor>
+    where
+        A: ractor::Actor,
+        A::Msg: Named,
+    {
+        let kept_in = self.boxes.of(id);
+        reference.starts(move || {
+            let (actor, arguments) = make();
+            (Watched::new(actor, kept_in.clone()), arguments)
+        })
     }
 
     fn health(&self, service: ServiceName) -> ChildRef<super::health::health::HealthMessage> {

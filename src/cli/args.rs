@@ -99,8 +99,56 @@ pub enum Command {
 /// See [`Command::Actors`].
 #[derive(Debug, Subcommand)]
 pub enum ActorsCommand {
-    /// The supervision tree, with state, restarts and the last reason.
-    Tree,
+    /// The supervision tree: states, mailboxes, handling times, restarts and the last reason.
+    Tree {
+        /// As the program declares it; needs no daemon.
+        #[arg(long)]
+        declared: bool,
+        /// Show it again every second until interrupted.
+        #[arg(long, conflicts_with = "declared")]
+        watch: bool,
+    },
+    /// The same, without the tree.
+    List {
+        /// Show it again every second until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// One actor: its messages by kind, its ends with their reasons, and its last flight recorder entries.
+    Show {
+        /// As `list` names it; brackets may be written as a dot (`health.etcd`).
+        #[arg(value_name = "ID")]
+        actor: String,
+        /// Show it again every second until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// One actor's flight recorder: what it heard, decided and ordered; what only repeats is counted.
+    Trace {
+        /// As `list` names it.
+        #[arg(value_name = "ID")]
+        actor: String,
+        /// So many, the newest last.
+        #[arg(long, default_value_t = 256, value_name = "N")]
+        last: usize,
+        /// Show it again every second until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// The busiest actors first, every second until interrupted.
+    Top,
+    /// Stop an actor in order, let its supervisor start it again, and wait until it runs.
+    Restart {
+        /// As `list` names it.
+        #[arg(value_name = "ID")]
+        actor: String,
+    },
+    /// Kill an actor in the middle of whatever it does, and wait until it runs again.
+    Kill {
+        /// As `list` names it.
+        #[arg(value_name = "ID")]
+        actor: String,
+    },
 }
 
 /// See [`Command::AnnounceStop`].

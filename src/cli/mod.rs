@@ -18,7 +18,7 @@ pub mod store;
 use crate::actors::api::admin_protocol::{AdminRequest, Order};
 use crate::actors::api::control::StopMode;
 use crate::settings::Settings;
-use args::{ActorsCommand, Announced, Cli, Command, Format};
+use args::{Announced, Cli, Command, Format};
 use clap::Parser;
 use error::CliError;
 use std::future::Future;
@@ -74,7 +74,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             block(async { done(orders::switch(&settings, Some(node), state).await) })
         }
         Command::Events(args) => block(async { done(events::run(&settings, args, format).await) }),
-        Command::Actors { what: ActorsCommand::Tree } => block(async { done(actors::tree(&settings, format).await) }),
+        Command::Actors { what } => block(async { done(actors::run(&settings, what, format).await) }),
         Command::ShowConfig => done(run::show_config(&settings, format)),
         Command::AnnounceStop { mode } => block(async { done(announce_stop(&settings, mode).await) }),
     }

@@ -36,6 +36,13 @@ fn words_of_the_field_are_understood_under_both_names() {
             &["set-node-failover", "true"],
             &["events", "--last", "5", "--json"],
             &["actors", "tree"],
+            &["actors", "tree", "--declared"],
+            &["actors", "list", "--watch"],
+            &["actors", "show", "health.etcd", "--format", "json"],
+            &["actors", "trace", "election", "--last", "20"],
+            &["actors", "top"],
+            &["actors", "restart", "vip"],
+            &["actors", "kill", "health(postgres)"],
             &["show-config", "--config", "/x"],
             &["--config", "/x", "run"],
             &["run", "--config", "/x"],
@@ -62,6 +69,9 @@ fn wrong_usage_is_2_and_help_is_0() {
         &["leaderl", "join-cluster", "b1", "-p", "not-an-address"],
         &["leaderl", "demote", "b1"],
         &["leaderl", "cluster-status", "--format", "xml"],
+        &["leaderl", "actors"],
+        &["leaderl", "actors", "kill"],
+        &["leaderl", "actors", "tree", "--declared", "--watch"],
     ] {
         assert_eq!(usage(words), 2, "{words:?}");
     }

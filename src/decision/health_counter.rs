@@ -39,6 +39,11 @@ impl HealthCounter {
         Self { allowed, ..Self::default() }
     }
 
+    /// Goes on where another counter was, as it was told of: failures in a row, whether it had tripped, and the last words.
+    pub fn resumed(allowed: u32, failures: u32, tripped: bool, detail: &str) -> Self {
+        Self { allowed, failures, finally: tripped && failures <= allowed, detail: detail.to_owned() }
+    }
+
     /// Takes one check's outcome into account.
     pub fn record(&mut self, outcome: CheckOutcome) {
         match outcome {
@@ -122,6 +127,19 @@ mod tests {
         assert!(counter.tripped(), "a milder failure after it is no success");
         counter.record(CheckOutcome::Passed);
         assert!(!counter.tripped());
+    }
+
+    #[test]
+    fn a_counter_goes_on_where_another_was() {
+        let mut counter = HealthCounter::new(1);
+        for outcome in [failed(), CheckOutcome::Final { detail: "read-only".to_owned() }, failed()] {
+            let resumed = HealthCounter::resumed(1, counter.failures(), counter.tripped(), counter.detail());
+            assert_eq!((resumed.tripped(), resumed.failures()), (counter.tripped(), counter.failures()));
+            counter = resumed;
+            counter.record(outcome);
+        }
+        counter.record(CheckOutcome::Passed);
+        assert_eq!(counter, HealthCounter::new(1));
     }
 
     #[test]

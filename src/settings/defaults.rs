@@ -121,6 +121,12 @@ impl Default for HttpSettings {
     }
 }
 
+impl Default for ActorsSettings {
+    fn default() -> Self {
+        Self { flight_recorder: 256 }
+    }
+}
+
 impl Default for LogSettings {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".into() }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// HTTP interface.
     pub http: HttpSettings,
+    /// What is kept for looking into the daemon's actors.
+    pub actors: ActorsSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -267,6 +269,14 @@ pub struct HttpSettings {
     pub port: u16,
     /// Followers that must stream before `/leader` says 200. Default 0. Source: `required_active_followers`.
     pub required_active_followers: u32,
+}
+
+/// What is kept for looking into the daemon's actors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActorsSettings {
+    /// Entries of each actor's flight recorder. Default 256, 16 to 65536; one takes about 200 bytes.
+    pub flight_recorder: u32,
 }
 
 /// Logs.

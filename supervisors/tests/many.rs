@@ -103,8 +103,8 @@ async fn under_threads_nothing_is_ever_held_twice() {
             2 => root.kill(&"owner").await.is_ok(),
             _ => root.kill(&"inner").await.is_ok(),
         };
-        while sent && held.incarnation() == before {
-            tokio::task::yield_now().await;
+        if sent {
+            held.wait_incarnation(before + 1, LIMIT).await.unwrap();
         }
     }
     root.stop(ExitReason::Shutdown).await;

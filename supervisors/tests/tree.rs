@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{Child, Journal, LIMIT, ProbeMessage, probe, settle, slow_probe};
+use common::{Child, Journal, LIMIT, Probe, ProbeMessage, probe, settle, slow_probe};
 use supervisors::{
-    CallError, ChildNow, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, StartChild, StartError, Strategy,
-    SupervisorSpec, restarts, start_root,
+    CallError, ChildNow, ChildRef, ChildSpec, ExitReason, NotRunning, Restart, Shutdown, StartChild, StartError,
+    Strategy, SupervisorSpec, restarts, start_root,
 };
 
 fn tree(strategy: Strategy, children: &[&Child]) -> SupervisorSpec<&'static str> {
@@ -194,6 +196,60 @@ async fn restart_on_request_touches_one_child_and_counts_nothing() {
     let inner = &root.snapshot().await.unwrap().children[0];
     let subtree = inner.subtree.as_ref().unwrap();
     assert_eq!((subtree.children[1].incarnation, subtree.children[1].restarts), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_on_request_goes_on_without_the_asker_and_is_tried_again_when_it_fails() {
+    let reference = ChildRef::new("a");
+    let tries = Arc::new(AtomicU32::new(0));
+    let (counted, published) = (tries.clone(), reference.clone());
+    let flaky = StartChild::new(move |context| {
+        let (number, published) = (counted.fetch_add(1, Ordering::SeqCst), published.clone());
+        async move {
+            // The second and the third start fail.
+            if number == 1 || number == 2 {
+                return Err(StartError::Failed(ExitReason::Failed("no disk".into())));
+            }
+            let incarnation = published.incarnation() + 1;
+            let stopping_takes = Duration::from_secs(1);
+            let actor = Probe { name: "a", journal: Journal::default(), incarnation, stopping_takes };
+            context.spawn_published(&published, actor, ()).await
+        }
+    });
+    let spec = tree(Strategy::OneForOne, &[]).intensity(restarts(5)).child(ChildSpec::worker("a", flaky));
+    let root = start_root(spec).await.unwrap();
+    let asked = root.clone();
+    let asker = tokio::spawn(async move { asked.restart(&"a").await });
+    settle().await;
+    // In the middle of the child's stop.
+    asker.abort();
+    tokio::time::sleep(LIMIT).await;
+    assert_eq!(tries.load(Ordering::SeqCst), 4);
+    assert_eq!(reference.call(ProbeMessage::GetIncarnation, LIMIT).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tap_sees_what_goes_through_the_reference_and_the_snapshot_counts_it() {
+    let journal = Journal::default();
+    let seen = Journal::default();
+    let told = seen.clone();
+    let reference: ChildRef<ProbeMessage> = ChildRef::tapped("a", move |message: &ProbeMessage| {
+        told.note(match message {
+            ProbeMessage::GetIncarnation(_) => "question",
+            _ => "order",
+        });
+    });
+    let actor = move || (Probe { name: "a", journal: journal.clone(), incarnation: 1, stopping_takes: LIMIT }, ());
+    let spec = tree(Strategy::OneForOne, &[]).child(ChildSpec::worker("a", reference.starts(actor)));
+    assert_eq!(reference.cast(ProbeMessage::Hang), Err(NotRunning));
+    let root = start_root(spec).await.unwrap();
+    reference.call(ProbeMessage::GetIncarnation, LIMIT).await.unwrap();
+    reference.cast(ProbeMessage::Hang).unwrap();
+    reference.cast(ProbeMessage::Hang).unwrap();
+    settle().await;
+    assert_eq!(seen.take(), ["question", "order", "order"]);
+    let child = &root.snapshot().await.unwrap().children[0];
+    assert_eq!((child.sent, child.waiting, child.handled), (Some(3), Some(1), 1));
 }
 
 #[tokio::test(start_paused = true)]

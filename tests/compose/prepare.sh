@@ -4,6 +4,7 @@
 # Every step looks first and is quick when its result is already there.
 #
 #   prepare.sh tools            what `cargo build` needs (protoc, a C linker)
+#   prepare.sh erlang           tools and the Erlang that the supervisors crate is compared with
 #   prepare.sh host             tools, Docker engine, kernel setting for the search engine
 #   prepare.sh bases            host, and every image layer that does not hold our own binaries
 #   prepare.sh images           bases, then the images (SEARCH=6.8.23 | 7.17.29 | opensearch-2.19.1); builds the binaries
@@ -44,6 +45,11 @@ tools() {
   # The well-known types are a package of their own in the development files.
   [ -e /usr/include/google/protobuf/any.proto ] || [ -e /usr/local/include/google/protobuf/any.proto ] \
     || need /usr/include/google/protobuf/any.proto=libprotobuf-dev
+}
+
+erlang() {
+  tools
+  need escript=erlang-base erlc=erlang-base
 }
 
 host() {
@@ -200,8 +206,9 @@ images() {
 
 case "${1:-images}" in
   tools) tools ;;
+  erlang) erlang ;;
   host) host ;;
   bases) bases ;;
   images) images ;;
-  *) fail "unknown step $1 (tools, host, bases, images)" ;;
+  *) fail "unknown step $1 (tools, erlang, host, bases, images)" ;;
 esac

@@ -136,6 +136,7 @@ fn watch(store: Arc<EtcdStore>, keys: &Keys, folder: &Path) -> Watched {
         keys: keys.clone(),
         ttl: Duration::from_secs(5),
         files: Arc::new(StateDir::new(folder)),
+        known: Arc::default(),
     };
     let (handle, watching) = watching::Watching::new(parts, Box::new(move |view| drop(tell.send(view))));
     Watched { handle, views, task: tokio::spawn(watching.run()) }

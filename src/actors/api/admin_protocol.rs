@@ -21,8 +21,27 @@ pub enum AdminRequest {
         /// At most so many.
         last: usize,
     },
-    /// [`super::control::TreeNode`].
+    /// [`super::actor_report::ActorNode`].
     ActorsTree,
+    /// [`super::actor_report::ActorDetail`].
+    ActorShow {
+        /// Its id in the tree.
+        actor: String,
+    },
+    /// [`super::actor_report::TraceEntry`], the oldest first.
+    ActorTrace {
+        /// Its id in the tree.
+        actor: String,
+        /// At most so many, the newest.
+        last: usize,
+    },
+    /// Reaches into the tree; answered when it is done or on its way.
+    ActorIntervene {
+        /// Its id in the tree.
+        actor: String,
+        /// What.
+        how: Intervention,
+    },
     /// The settings in force.
     ShowConfig,
     /// Checks an order and writes it to etcd; [`Submitted`].
@@ -59,6 +78,16 @@ pub enum AdminRequest {
         /// See [`StopMode`].
         mode: StopMode,
     },
+}
+
+/// What an operator can do to an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intervention {
+    /// Stop it in order and start it again.
+    Restart,
+    /// Kill it; its supervisor starts it again.
+    Kill,
 }
 
 /// An operator's order.

@@ -6,6 +6,7 @@ use super::control::Control;
 use super::facts::Facts;
 use super::journal::{JournalEntry, JournalMessage};
 use super::orders;
+use crate::actors::inside::Inside;
 use crate::context::NodeContext;
 use crate::ports::CoordinationStore;
 use leaderl_decision::model::{NodeId, Reason};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use supervisors::ChildRef;
 
-/// How long the journal and the tree may take to answer.
+/// How long the journal may take to answer.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everything an answer may need.
@@ -65,7 +66,17 @@ impl AdminDesk {
                 let asked = self.journal.call(|reply| JournalMessage::Read { last, reply }, ASK_LIMIT).await;
                 value(&asked.map_err(|why| Reason::new("journal-silent", format!("the journal: {why}")))?)
             }
-            AdminRequest::ActorsTree => self.tree().await,
+            AdminRequest::ActorsTree => value(&self.inside()?.tree().await?),
+            AdminRequest::ActorShow { actor } => value(&self.inside()?.show(&actor).await?),
+            AdminRequest::ActorTrace { actor, last } => value(&self.inside()?.trace(&actor, last)?),
+            AdminRequest::ActorIntervene { actor, how } => {
+                let result = match self.inside() {
+                    Ok(inside) => inside.intervene(&actor, how).await.map(|()| Value::Null),
+                    Err(reason) => Err(reason),
+                };
+                self.audit(uid, &format!("actors {how:?} {actor}"), &result);
+                result
+            }
             AdminRequest::ShowConfig => value(self.facts.settings()),
             AdminRequest::Order { id, order } => {
                 let result = self.order(&id, &order).await;
@@ -98,11 +109,9 @@ impl AdminDesk {
         }
     }
 
-    async fn tree(&self) -> Result<Value, Reason> {
-        let not_yet = || Reason::new("tree-silent", "the supervision tree does not answer; try again in a moment");
-        let source = self.control.tree.get().ok_or_else(not_yet)?.clone();
-        let tree = tokio::time::timeout(ASK_LIMIT, source()).await.ok().flatten();
-        value(&tree.ok_or_else(not_yet)?)
+    fn inside(&self) -> Result<&Inside, Reason> {
+        let not_yet = || Reason::new("tree-silent", "the supervision tree has not started yet; try again in a moment");
+        self.control.inside.get().ok_or_else(not_yet)
     }
 
     async fn order(&self, id: &str, order: &Order) -> Result<Value, Reason> {

@@ -6,6 +6,7 @@
 
 use super::admin_requests::AdminDesk;
 use super::control::Control;
+use crate::blackbox::{Kind, Named, own};
 use crate::context::NodeContext;
 use crate::ports::{AdminAnswers, Doors, OpenDoor};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -23,6 +24,14 @@ const TICK: Duration = Duration::from_secs(1);
 pub enum AdminSocketMessage {
     /// Timer: check that the socket file is still ours.
     Tick,
+}
+
+impl Named for AdminSocketMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// See the head of this file.

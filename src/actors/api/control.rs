@@ -1,9 +1,9 @@
-//! What the daemon and AdminSocketActor share: how to draw the tree, and what an announced stop means.
+//! What the daemon and AdminSocketActor share: the way into the tree, and what an announced stop means.
 
-use futures::future::BoxFuture;
+use crate::actors::inside::Inside;
 use leaderl_decision::model::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 /// How long an announcement holds: a stop that comes later is an ordinary one.
@@ -22,37 +22,11 @@ pub enum StopMode {
     Upgrade,
 }
 
-/// One actor or supervisor, as `leaderl actors tree` shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreeNode {
-    /// Its id in the tree.
-    pub id: String,
-    /// `supervisor` or `worker`.
-    pub kind: String,
-    /// `running`, `restarting`, `down`; for a supervisor with its strategy.
-    pub state: String,
-    /// How long it has been so, in milliseconds.
-    pub in_state_ms: u64,
-    /// Restarts so far.
-    pub restarts: u64,
-    /// Messages handled by the present incarnation.
-    pub handled: u64,
-    /// Whether it handles one now.
-    pub busy: bool,
-    /// Why its last process ended; empty when none did.
-    pub last_exit: String,
-    /// What is below it, in start order.
-    pub children: Vec<TreeNode>,
-}
-
-/// Draws the tree; answers within about a second.
-pub type TreeSource = Arc<dyn Fn() -> BoxFuture<'static, Option<TreeNode>> + Send + Sync>;
-
-/// Shared between the daemon's main task, which sets `tree` and reads the stop mode, and AdminSocketActor.
+/// Shared between the daemon's main task, which sets `inside` and reads the stop mode, and AdminSocketActor.
 #[derive(Default)]
 pub struct Control {
     /// Set once, after the tree has been started.
-    pub tree: OnceLock<TreeSource>,
+    pub inside: OnceLock<Inside>,
     announced: Mutex<(StopMode, Timestamp)>,
 }
 

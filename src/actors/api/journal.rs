@@ -4,6 +4,7 @@
 //! Does:    keeps the newest in memory, logs each as one line, appends it to `<state_dir>/journal.jsonl`.
 //! Restart: reads the end of the file back.
 
+use crate::blackbox::{Kind, Named, heard};
 use crate::context::NodeContext;
 use crate::ports::{Clock, JOURNAL_FILE, StateFiles};
 use leaderl_decision::model::Epoch;
@@ -44,6 +45,15 @@ pub enum JournalMessage {
         /// The answer.
         reply: ractor::RpcReplyPort<Vec<JournalEntry>>,
     },
+}
+
+impl Named for JournalMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Record(_) => heard("record"),
+            Self::Read { .. } => heard("read"),
+        }
+    }
 }
 
 /// See the head of this file.

@@ -1,5 +1,6 @@
 //! What the outside asks: HTTP, the admin socket, the journal.
 
+pub mod actor_report;
 pub mod admin_protocol;
 pub mod admin_requests;
 pub mod admin_socket;

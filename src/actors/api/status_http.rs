@@ -5,6 +5,7 @@
 //! Restart: listens anew; the facts are on the board, so nothing is forgotten.
 
 use super::http_routes;
+use crate::blackbox::{Kind, Named, own};
 use crate::context::NodeContext;
 use crate::ports::{Doors, HttpAnswers, OpenDoor};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -21,6 +22,14 @@ const TICK: Duration = Duration::from_secs(1);
 pub enum StatusHttpMessage {
     /// Timer: check that every listener still listens.
     Tick,
+}
+
+impl Named for StatusHttpMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// See the head of this file.

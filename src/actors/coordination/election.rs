@@ -3,22 +3,27 @@
 //! Hears:   the cluster's records and its own renewals (EtcdSessionActor), heart's state (HeartLinkActor), PostgreSQL's report
 //!          (PgReplicationActor), tripped services (HealthActor), `StepDownAndStop` (the daemon's end), its own timer.
 //! Does:    `decision::election::step`, then the commands it returns (`election_effects`).
-//! Restart: begins undecided; adopts an own hold that heart still guards, and otherwise observes.
+//! Restart: begins undecided with what the node's memory holds, so it decides at its first look: it adopts an own hold that
+//!          heart still guards, and otherwise observes. Until then `/leader` says what the incarnation before had promised.
 
 use super::election_effects::Effects;
-use crate::board::ElectionView;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::cluster::ClusterView;
-use leaderl_decision::election::{self, Event, Facts, HeartFacts, Stage, State, Timing};
+use leaderl_decision::election::{self, Event, Facts, HeartFacts, State, Timing};
 use leaderl_decision::failover_policy::OwnFaults;
+use leaderl_decision::health_counter::counts_against_leading;
 use leaderl_decision::model::{ByteLag, Nonce, Reason, Revision, ServiceName, Timestamp};
-use leaderl_decision::postgres_report::{PostgresReport, PostgresState};
+use leaderl_decision::postgres_report::PostgresReport;
+use publishing::Promised;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+
+mod publishing;
 
 /// How often the election looks at the clock. The shortest delay it decides about is the rank delay of 150 ms.
 const TICK: Duration = Duration::from_millis(50);
@@ -69,6 +74,23 @@ pub enum ElectionMessage {
     Tick,
 }
 
+impl Named for ElectionMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ClusterSeen(_) => heard("cluster-seen"),
+            Self::Renewed { .. } => heard("renewed"),
+            Self::HoldLost { .. } => heard("hold-lost"),
+            Self::HeartChanged(_) => heard("heart-changed"),
+            Self::HeartSilent => heard("heart-silent"),
+            Self::Postgres(_) => heard("postgres"),
+            Self::Health { .. } => heard("health"),
+            Self::StepDownAndStop(_) => heard("step-down-and-stop"),
+            Self::Happened(event) => own(event.name()),
+            Self::Tick => own("tick"),
+        }
+    }
+}
+
 /// The actor.
 pub struct ElectionActor;
 
@@ -83,6 +105,7 @@ pub struct ElectionActorState {
     tripped: BTreeMap<ServiceName, String>,
     faults: Vec<Timestamp>,
     reasons: Vec<(Reason, Timestamp)>,
+    promised: Option<Promised>,
     effects: Effects,
     stopping: Option<RpcReplyPort<()>>,
     stopped: bool,
@@ -106,22 +129,8 @@ impl Actor for ElectionActor {
         ctx: Arc<NodeContext>,
     ) -> Result<ElectionActorState, ActorProcessingErr> {
         let ticker = ticker(myself.clone());
-        let since = ctx.clock.now();
-        Ok(ElectionActorState {
-            effects: Effects::new(ctx.clone(), myself),
-            ctx,
-            decided: State::Undecided,
-            since,
-            cluster: None,
-            heart: None,
-            postgres: PostgresReport::default(),
-            tripped: BTreeMap::new(),
-            faults: Vec::new(),
-            reasons: Vec::new(),
-            stopping: None,
-            stopped: false,
-            ticker,
-        })
+        blackbox::became(State::Undecided.name());
+        Ok(ElectionActorState::new(ctx, myself, ticker))
     }
 
     async fn handle(
@@ -150,40 +159,73 @@ fn ticker(myself: ActorRef<ElectionMessage>) -> JoinHandle<()> {
 }
 
 impl ElectionActorState {
+    /// Undecided, and knowing what others have published: waiting for them to repeat it would cost a second.
+    fn new(ctx: Arc<NodeContext>, myself: ActorRef<ElectionMessage>, ticker: JoinHandle<()>) -> Self {
+        let board = &ctx.board;
+        let before = board.election.borrow().clone();
+        let view = board.cluster.borrow().clone();
+        let heart = ctx.guardian.state().borrow().as_ref().map(heart_facts);
+        let health = board.health.borrow().clone();
+        let mut state = Self {
+            effects: Effects::new(ctx.clone(), myself),
+            decided: State::Undecided,
+            since: ctx.clock.now(),
+            cluster: (view.revision > Revision(0)).then_some(view),
+            heart,
+            postgres: board.postgres.borrow().clone(),
+            tripped: BTreeMap::new(),
+            promised: Promised::by(&before),
+            faults: before.faults,
+            reasons: before.reasons,
+            stopping: None,
+            stopped: false,
+            ticker,
+            ctx: ctx.clone(),
+        };
+        for (service, seen) in health {
+            state.note_health(service, seen.tripped, seen.detail);
+        }
+        state
+    }
+
     /// Keeps the fact; says which event it is for the decision.
     fn note(&mut self, message: ElectionMessage) -> Event {
         match message {
             ElectionMessage::ClusterSeen(view) => {
                 self.cluster = Some(view);
-                Event::Look
+                self.look()
             }
             ElectionMessage::Renewed { nonce, seq, t0, revision } => Event::Renewed { nonce, seq, t0, revision },
             ElectionMessage::HoldLost { nonce } => Event::HoldLost { nonce },
             ElectionMessage::HeartChanged(heart) => {
                 self.heart = heart.as_ref().map(heart_facts);
-                Event::Look
+                self.look()
             }
             ElectionMessage::HeartSilent => Event::HeartSilent,
             ElectionMessage::Postgres(report) => {
                 self.postgres = *report;
-                Event::Look
+                self.look()
             }
             ElectionMessage::Health { service, tripped, detail } => {
                 self.note_health(service, tripped, detail);
-                Event::Look
+                self.look()
             }
             ElectionMessage::StepDownAndStop(reply) => {
                 self.stopping = Some(reply);
                 Event::StopForGood
             }
             ElectionMessage::Happened(event) => event,
-            ElectionMessage::Tick if self.stopping.is_some() => Event::StopForGood,
-            ElectionMessage::Tick => Event::Look,
+            ElectionMessage::Tick => self.look(),
         }
     }
 
+    /// While the daemon stops, every look is about that.
+    fn look(&self) -> Event {
+        if self.stopping.is_some() { Event::StopForGood } else { Event::Look }
+    }
+
     fn note_health(&mut self, service: ServiceName, tripped: bool, detail: String) {
-        let counts = service != ServiceName::System || self.ctx.settings.health.fatal_system_checks;
+        let counts = counts_against_leading(service, self.ctx.settings.health.fatal_system_checks);
         if tripped && counts {
             self.tripped.insert(service, detail);
         } else {
@@ -220,6 +262,9 @@ impl ElectionActorState {
                 self.note_fault(&after, now);
             }
             let changed = after != before;
+            if moved || !commands.is_empty() {
+                blackbox::decided(event.name(), name, after.name(), commands.iter().map(election::Command::name));
+            }
             self.decided = after;
             for command in commands {
                 self.effects.carry_out(command, now, in_state);
@@ -228,13 +273,19 @@ impl ElectionActorState {
             if !changed {
                 break;
             }
-            event = Event::Look;
+            event = self.look();
         }
         self.publish();
     }
 
     fn finish_if_stopping(&mut self) {
-        let idle = matches!(self.decided, State::Observing(_) | State::Undecided);
+        let idle = match &self.decided {
+            // A vacancy under way would be lost with this actor.
+            State::Observing(_) => !self.effects.is_resigning(),
+            // Before it has decided only heart knows whether there is a hold to hand over.
+            State::Undecided => self.heart.as_ref().is_some_and(|heart| heart.armed.is_none()),
+            State::Claiming(_) | State::Holding(_) | State::SteppingDown(_) => false,
+        };
         if idle && let Some(reply) = self.stopping.take() {
             self.stopped = true;
             if reply.send(()).is_err() {
@@ -264,73 +315,6 @@ impl ElectionActorState {
                 window: settings.election.anti_flap_window,
             },
             fresh_nonce,
-        }
-    }
-
-    fn publish(&mut self) {
-        let now = self.ctx.clock.now();
-        let nonce = Nonce(String::new());
-        let facts = self.facts(now, &nonce);
-        let reasons = election::reasons(&self.decided, &facts);
-        let role = election::role(&self.decided, &facts);
-        let leader = election::holder(&facts);
-        let eligible = facts.ineligible().is_empty();
-        let epoch = self.cluster.as_ref().map(|view| view.newest_epoch()).unwrap_or_default();
-        let aged: Vec<_> = reasons
-            .into_iter()
-            .map(|reason| {
-                let since =
-                    self.reasons.iter().find(|(old, _)| old.code == reason.code).map_or(now, |(_, since)| *since);
-                (reason, since)
-            })
-            .collect();
-        let step_down_after = facts.timing.step_down_after();
-        self.reasons = aged.clone();
-        let hold = self.decided.hold();
-        let serving = match &self.decided {
-            State::Holding(hold) => hold.stage == Stage::Serving,
-            State::SteppingDown(down) => down.phase == election::DownPhase::Checkpointing,
-            State::Undecided | State::Observing(_) | State::Claiming(_) => false,
-        };
-        let view = ElectionView {
-            state: self.decided.name().to_owned(),
-            role: role.to_owned(),
-            epoch,
-            leader,
-            holds_key: hold.is_some(),
-            writable: matches!(&self.decided, State::Holding(hold) if hold.stage != Stage::Promoting) || serving,
-            serves: serving && self.enough_followers(),
-            eligible,
-            serves_until: hold.map(|hold| hold.t0.plus(step_down_after)).unwrap_or_default(),
-            reasons: aged,
-            since: self.since,
-        };
-        let changed = self.ctx.board.election.send_if_modified(|old| {
-            let differs = *old != view;
-            let visible = old.state != view.state || old.role != view.role || old.serves != view.serves;
-            if differs {
-                *old = view;
-            }
-            visible
-        });
-        if changed {
-            self.effects.post_status();
-        }
-    }
-
-    /// The original's `required_active_followers`: it gates `/leader`, nothing else.
-    fn enough_followers(&self) -> bool {
-        let required = self.ctx.settings.http.required_active_followers as usize;
-        match &self.postgres.state {
-            PostgresState::Primary(primary) => {
-                primary.followers.values().filter(|follower| follower.streaming).count() >= required
-            }
-            PostgresState::Unknown
-            | PostgresState::Down { .. }
-            | PostgresState::Starting
-            | PostgresState::Standby { .. }
-            | PostgresState::Promoting { .. }
-            | PostgresState::Stopping => required == 0,
         }
     }
 }

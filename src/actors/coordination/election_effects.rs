@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -33,14 +34,30 @@ const RELEASE_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct Effects {
     ctx: Arc<NodeContext>,
     myself: ActorRef<ElectionMessage>,
-    running: BTreeMap<&'static str, JoinHandle<()>>,
-    sent: Vec<(Discriminant<Command>, Command, Timestamp)>,
+    running: BTreeMap<&'static str, Running>,
+    sent: Vec<Sent>,
+}
+
+/// What was ordered last, by kind.
+struct Sent {
+    kind: Discriminant<Command>,
+    command: Command,
+    at: Timestamp,
+    /// Of whom it was told; a new one knows nothing of it.
+    incarnation: u64,
+}
+
+/// An effect under way.
+struct Running {
+    task: JoinHandle<()>,
+    /// Its outcome is in the election's mailbox, or there is none: another of its kind may begin.
+    told: Arc<AtomicBool>,
 }
 
 impl Drop for Effects {
     fn drop(&mut self) {
-        for task in self.running.values() {
-            task.abort();
+        for running in self.running.values() {
+            running.task.abort();
         }
     }
 }
@@ -86,26 +103,51 @@ impl Effects {
         }
     }
 
-    /// Whether this very command was not sent within `period`.
+    /// Whether this very command was not sent within `period` to whoever is there now.
     fn is_due(&mut self, command: &Command, now: Timestamp, period: Duration) -> bool {
         let kind = discriminant(command);
-        match self.sent.iter_mut().find(|(sent, _, _)| *sent == kind) {
-            Some((_, last, at)) => {
-                let due = last != command || now.since(*at) >= period;
+        let incarnation = self.incarnation_ordered(command);
+        let sent = Sent { kind, command: command.clone(), at: now, incarnation };
+        match self.sent.iter_mut().find(|last| last.kind == kind) {
+            Some(last) => {
+                let due = last.command != *command || last.incarnation != incarnation || now.since(last.at) >= period;
                 if due {
-                    *last = command.clone();
-                    *at = now;
+                    *last = sent;
                 }
                 due
             }
             None => {
-                self.sent.push((kind, command.clone(), now));
+                self.sent.push(sent);
                 true
             }
         }
     }
 
-    /// Orders to neighbours; a neighbour that restarts hears the repetition.
+    /// The incarnation of the actor that carries the order out; 0 for what no actor does.
+    fn incarnation_ordered(&self, command: &Command) -> u64 {
+        let near = &self.ctx.neighbours;
+        match command {
+            Command::Renew { .. } | Command::StopRenewing { .. } => near.etcd_session.incarnation(),
+            Command::OrderPostgres(_) => near.postgres.incarnation(),
+            Command::AssignVip { .. } => near.vip.incarnation(),
+            Command::KeepVoters { .. } | Command::RestVoters => near.voters.incarnation(),
+            Command::ReadLeader
+            | Command::CreateVacancy(_)
+            | Command::PutBid(_)
+            | Command::Claim(_)
+            | Command::Adopt { .. }
+            | Command::Arm { .. }
+            | Command::Checkpoint
+            | Command::ReleaseVip
+            | Command::SendVacancy { .. }
+            | Command::KillHeart
+            | Command::Disarm { .. }
+            | Command::UpdateRequest { .. }
+            | Command::Record { .. } => 0,
+        }
+    }
+
+    /// Orders to neighbours; one that restarts hears it again at the next look.
     fn order(&self, command: Command) {
         let near = &self.ctx.neighbours;
         let heard = match command {
@@ -140,18 +182,34 @@ impl Effects {
 
     /// Runs one task per kind at a time; a second order of that kind waits for the next look.
     fn spawn(&mut self, kind: &'static str, work: impl Future<Output = Option<Event>> + Send + 'static) {
-        if self.running.get(kind).is_some_and(|task| !task.is_finished()) {
+        if self.is_running(kind) {
             return;
         }
         let myself = self.myself.clone();
+        let told = Arc::new(AtomicBool::new(false));
+        let tells = told.clone();
         let task = tokio::spawn(async move {
-            if let Some(event) = work.await
+            let event = work.await;
+            // Before it is told: whoever hears of it may order the next one at once, which must not be dropped.
+            tells.store(true, Ordering::Release);
+            if let Some(event) = event
                 && myself.cast(ElectionMessage::Happened(event)).is_err()
             {
                 tracing::debug!("the election ended before its effect did");
             }
         });
-        self.running.insert(kind, task);
+        self.running.insert(kind, Running { task, told });
+    }
+
+    fn is_running(&self, kind: &'static str) -> bool {
+        self.running
+            .get(kind)
+            .is_some_and(|running| !running.told.load(Ordering::Acquire) && !running.task.is_finished())
+    }
+
+    /// A vacancy is under way.
+    pub(super) fn is_resigning(&self) -> bool {
+        self.is_running("resign")
     }
 
     fn on_the_key(&mut self, command: Command) {

@@ -4,11 +4,12 @@
 //!          (operator).
 //! Does:    publishes the `ClusterView` on the board and casts it to ElectionActor; renews each D/10 by a hedged transaction;
 //!          compacts and defragments etcd.
-//! Restart: begins with a fresh list; renews nothing until ordered again.
+//! Restart: begins with a fresh list and the times of receipt that are on the board; renews nothing until ordered again.
 //!
 //! Watching, renewing and housekeeping are tasks of their own, so that none delays another; they end with the actor.
 
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use holds::Holds;
 use leaderl_decision::cluster::ClusterView;
@@ -60,6 +61,20 @@ pub enum EtcdSessionMessage {
     },
     /// Own task: one of the tasks died; the actor ends with it.
     TaskDied(&'static str),
+}
+
+impl Named for EtcdSessionMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Hold { .. } => heard("hold"),
+            Self::StopRenewing { .. } => heard("stop-renewing"),
+            Self::Relist => heard("relist"),
+            Self::AcceptControlState => heard("accept-control-state"),
+            Self::WentBack => own("went-back"),
+            Self::RenewingEnded { .. } => own("renewing-ended"),
+            Self::TaskDied(_) => own("task-died"),
+        }
+    }
 }
 
 /// The actor; all its state is in [`EtcdSessionState`].
@@ -119,6 +134,7 @@ impl Actor for EtcdSessionActor {
         me: ActorRef<EtcdSessionMessage>,
         context: Arc<NodeContext>,
     ) -> Result<EtcdSessionState, ActorProcessingErr> {
+        blackbox::became("watching");
         let settings = &context.settings;
         let (handle, watching) = watching::Watching::new(
             watching::Parts {
@@ -127,6 +143,7 @@ impl Actor for EtcdSessionActor {
                 keys: context.keys.clone(),
                 ttl: settings.election.leader_ttl,
                 files: context.files.clone(),
+                known: context.board.cluster.borrow().clone(),
             },
             publisher(context.clone(), me.clone()),
         );
@@ -163,6 +180,7 @@ impl Actor for EtcdSessionActor {
             EtcdSessionMessage::RenewingEnded { nonce, revision, lost } => state.holds.ended(nonce, revision, lost),
             EtcdSessionMessage::TaskDied(task) => return Err(format!("the task `{task}` died").into()),
         }
+        blackbox::became(if state.holds.renews() { "renewing" } else { "watching" });
         Ok(())
     }
 }

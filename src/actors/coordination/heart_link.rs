@@ -6,6 +6,7 @@
 
 use crate::actors::coordination::election::ElectionMessage;
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::HeartState;
 use crate::ports::{ArmedLease, GuardianError};
@@ -26,6 +27,15 @@ pub enum HeartLinkMessage {
     Renewed(ArmedLease),
     /// Look at heart again.
     Reconcile,
+}
+
+impl Named for HeartLinkMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Renewed(_) => heard("renewed"),
+            Self::Reconcile => own("reconcile"),
+        }
+    }
 }
 
 /// The actor.
@@ -95,6 +105,11 @@ impl Actor for HeartLinkActor {
 /// A neighbour that is just being restarted is told by the next repetition.
 fn tell(context: &NodeContext) {
     let heart: Option<HeartState> = context.guardian.state().borrow().clone();
+    blackbox::became(match &heart {
+        None => "detached",
+        Some(state) if state.armed.is_some() => "armed",
+        Some(_) => "attached",
+    });
     let _restarting = context.neighbours.election.cast(ElectionMessage::HeartChanged(heart.clone()));
     let _restarting = context.neighbours.postgres.cast(PgReplicationMessage::HeartChanged(heart));
 }
@@ -103,11 +118,12 @@ async fn pass_on(context: &NodeContext, lease: ArmedLease) {
     let limit = context.settings.election.leader_ttl / ACKNOWLEDGED_WITHIN;
     let (epoch, seq) = (lease.epoch, lease.seq);
     let armed = is_armed_for(context, &lease);
-    match context.guardian.renewed(lease, limit).await {
+    match context.guardian.renewed(lease.clone(), limit).await {
         Ok(()) => {}
-        // Committed before the election's `arm` got through: the election waits for that and knows.
-        Err(GuardianError::Refused { reason }) if !armed => {
-            tracing::debug!(%epoch, seq, %reason, "a renewal reached heart before it was armed");
+        // Before the election's `arm` got through, or after it was armed for the nonce of an election that began anew: the
+        // election waits for that and knows. heart says its state before it answers.
+        Err(GuardianError::Refused { reason }) if !(armed && is_armed_for(context, &lease)) => {
+            tracing::debug!(%epoch, seq, %reason, "a renewal reached heart while it was not armed for it");
         }
         Err(error) => {
             tracing::warn!(%epoch, seq, %error, "heart did not acknowledge a renewal");

@@ -117,16 +117,26 @@ fn claim_txn(ctx: &NodeContext, claim: ClaimTxn) -> Result<Txn, StoreError> {
 /// The renewal by which a restarted daemon adopts its own hold.
 pub(super) async fn adopt(ctx: &NodeContext, holder: Holder, revision: Revision) -> Event {
     let nonce = holder.nonce.clone();
-    let key = ctx.keys.leader();
-    let txn = put(key.clone(), &LeaderValue::Holder(holder)).map(|write| Txn {
-        compares: vec![Compare { key, mod_revision: revision }],
-        writes: vec![write],
-        else_reads: Vec::new(),
-    });
-    match txn {
-        Ok(txn) => settle(ctx, txn, nonce).await,
-        Err(_) => Event::ClaimLost { nonce },
+    let (key, mut revision) = (ctx.keys.leader(), revision);
+    for _ in 0..RESOLVE_TRIES {
+        let Ok(write) = put(key.clone(), &LeaderValue::Holder(holder.clone())) else { break };
+        let compares = vec![Compare { key: key.clone(), mod_revision: revision }];
+        let txn = Txn { compares, writes: vec![write], else_reads: Vec::new() };
+        let won = settle(ctx, txn, nonce.clone()).await;
+        if matches!(won, Event::ClaimWon { .. }) {
+            return won;
+        }
+        // A renewal of the election before this one may have come between: it is still this node's hold.
+        match leader_now(ctx).await {
+            Ok((newer, Some(LeaderValue::Holder(now))))
+                if newer > revision && now.guid == ctx.guid && now.epoch == holder.epoch =>
+            {
+                revision = newer;
+            }
+            Ok(_) | Err(_) => break,
+        }
     }
+    Event::ClaimLost { nonce }
 }
 
 /// Sends a transaction that puts our nonce on the leader key, and finds out what became of it.

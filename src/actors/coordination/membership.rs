@@ -1,6 +1,6 @@
 //! MembershipActor: this node's entry in `members/`, its posted status in `nodes/`, and etcd's client addresses.
 //!
-//! Hears:   `PostNow` (anyone whose published facts changed; a task that watches the board), its own timer.
+//! Hears:   `PostNow` (anyone whose published facts changed), `Changed` (its task that watches the board), its own timer.
 //! Does:    keeps `members/<guid>` right, posts `nodes/<guid>`, gives the store the members' client URLs.
 //! Restart: posts again.
 //!
@@ -8,6 +8,7 @@
 
 use crate::adapters::etcd_service::config::member_record;
 use crate::adapters::etcd_service::endpoints;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::ports::{Compare, ENDPOINTS_FILE, StoreError, Txn, TxnAnswer, Write};
 use crate::settings::RunMode;
@@ -34,8 +35,20 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub enum MembershipMessage {
     /// Post the status soon (coalesced).
     PostNow,
+    /// A published fact changed (its own task), or a postponed post is due.
+    Changed,
     /// Timer.
     Tick,
+}
+
+impl Named for MembershipMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::PostNow => heard("post-now"),
+            Self::Changed => own("changed"),
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// The actor.
@@ -90,7 +103,7 @@ impl Actor for MembershipActor {
         state: &mut MembershipState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            MembershipMessage::PostNow => {
+            MembershipMessage::PostNow | MembershipMessage::Changed => {
                 if !state.postpone(&me) {
                     state.post().await;
                 }
@@ -132,7 +145,7 @@ async fn changes(context: Arc<NodeContext>, me: ActorRef<MembershipMessage>) {
             changed = search.changed() => changed,
             changed = health.changed() => changed,
         };
-        if changed.is_err() || me.cast(MembershipMessage::PostNow).is_err() {
+        if changed.is_err() || me.cast(MembershipMessage::Changed).is_err() {
             return;
         }
     }
@@ -149,7 +162,7 @@ impl MembershipState {
         let me = me.clone();
         self.soon = Some(tokio::spawn(async move {
             tokio::time::sleep(left).await;
-            let _ = me.cast(MembershipMessage::PostNow);
+            let _ = me.cast(MembershipMessage::Changed);
         }));
         true
     }
@@ -194,7 +207,10 @@ impl MembershipState {
         }
         let key = self.context.keys.member(guid);
         match self.write(key, serde_json::to_vec(&wanted), seen.revision).await {
-            Ok(()) => tracing::info!("members/ says what the settings say"),
+            Ok(()) => {
+                blackbox::command("correct-record");
+                tracing::info!("members/ says what the settings say");
+            }
             Err(error) => tracing::warn!(%error, "the entry in members/ could not be corrected"),
         }
     }
@@ -217,8 +233,12 @@ impl MembershipState {
         status.seq = self.seq;
         self.tried_at = Some(now);
         match self.write(context.keys.node(&context.guid), serde_json::to_vec(&status), member).await {
-            Ok(()) => self.posted = Some(status),
+            Ok(()) => {
+                blackbox::command("post-status");
+                self.posted = Some(status);
+            }
             Err(error) => {
+                blackbox::said(&error.to_string());
                 self.posted = None;
                 tracing::debug!(%error, "the status was not posted; it is tried again");
             }

@@ -2,10 +2,13 @@
 //!
 //! Hears:   `Keep`, `Rest` (ElectionActor; repeated), its own timer.
 //! Does:    `decision::voters::plan` over the board, then one step: a guarded put in etcd, or `SetSyncNames` to PostgreSQL.
-//! Restart: rests until told; then puts the record once itself before it changes any name (rule R2).
+//! Restart: rests until told; then puts the record once itself before it changes any name (rule R2). What it was waiting for
+//!          goes on from the board.
 
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
+use crate::board::VotersView;
 use crate::context::NodeContext;
 use crate::ports::{Compare, Txn, TxnAnswer, Write};
 use leaderl_decision::cluster::ClusterView;
@@ -46,6 +49,17 @@ pub enum VotersMessage {
     },
     /// Timer.
     Tick,
+}
+
+impl Named for VotersMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Keep { .. } => heard("keep"),
+            Self::Rest => heard("rest"),
+            Self::PutEnded { .. } => own("put-ended"),
+            Self::Tick => own("tick"),
+        }
+    }
 }
 
 /// The actor.
@@ -107,6 +121,7 @@ impl Actor for VotersActor {
             VotersMessage::PutEnded { epoch, committed, unknown } => state.put_ended(epoch, committed, unknown),
             VotersMessage::Tick => {}
         }
+        blackbox::became(if state.kept.is_some() { "keeping" } else { "resting" });
         state.look(&myself);
         Ok(())
     }
@@ -117,7 +132,11 @@ impl VotersActorState {
         if self.kept.as_ref().is_some_and(|kept| kept.epoch == epoch && kept.nonce == nonce) {
             return;
         }
-        let plan = VotersState::default();
+        let before = self.ctx.board.voters.borrow().clone();
+        let mut plan = VotersState::default();
+        if before.epoch == epoch {
+            (plan.missing_since, plan.lonely_since) = (before.missing_since, before.lonely_since);
+        }
         self.kept = Some(Kept { epoch, nonce, plan, put: None, seen_from: Revision(0) });
     }
 
@@ -143,13 +162,26 @@ impl VotersActorState {
         let view = ctx.board.cluster.borrow().clone();
         let report = ctx.board.postgres.borrow().clone();
         let PostgresState::Primary(primary) = &report.state else { return };
-        if let Some(step) = kept.next_step(&ctx, &view, primary) {
+        let step = kept.next_step(&ctx, &view, primary);
+        kept.publish(&ctx);
+        if let Some(step) = step {
             carry_out(&ctx, kept, step, myself);
         }
     }
 }
 
 impl Kept {
+    fn publish(&self, ctx: &NodeContext) {
+        let VotersState { missing_since, lonely_since, .. } = &self.plan;
+        let (missing_since, lonely_since) = (missing_since.clone(), *lonely_since);
+        let view = VotersView { epoch: self.epoch, missing_since, lonely_since };
+        ctx.board.voters.send_if_modified(|shown| {
+            let changed = *shown != view;
+            *shown = view;
+            changed
+        });
+    }
+
     fn next_step(&mut self, ctx: &NodeContext, view: &ClusterView, primary: &PrimaryReport) -> Option<VoterStep> {
         let record = view.voters.as_ref()?;
         let ours = view.epoch.as_ref().filter(|seen| seen.record.epoch == self.epoch)?;
@@ -174,6 +206,8 @@ impl Kept {
 fn carry_out(ctx: &Arc<NodeContext>, kept: &mut Kept, step: VoterStep, myself: &ActorRef<VotersMessage>) {
     match step {
         VoterStep::SetNames { names, why } => {
+            blackbox::command("set-names");
+            blackbox::said(&why);
             tracing::info!(epoch = %kept.epoch, names = ?names, why, "synchronous names");
             let order = PgReplicationMessage::SetSyncNames { epoch: kept.epoch, names, quorum: 1 };
             if ctx.neighbours.postgres.cast(order).is_err() {
@@ -181,6 +215,8 @@ fn carry_out(ctx: &Arc<NodeContext>, kept: &mut Kept, step: VoterStep, myself: &
             }
         }
         VoterStep::Put { record, voters_revision, epoch_revision, why } => {
+            blackbox::command("put-record");
+            blackbox::said(&why);
             let (ctx, epoch, myself) = (ctx.clone(), kept.epoch, myself.clone());
             kept.put = Some(tokio::spawn(async move {
                 let (committed, unknown) = put(&ctx, &record, voters_revision, epoch_revision).await;

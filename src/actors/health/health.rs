@@ -3,12 +3,13 @@
 //! Hears:   `Tick` (own timer), `Checked` (its own check, which runs beside it so that a slow one does not make it deaf).
 //! Does:    checks, counts (`decision::health_counter`), publishes its entry of `board.health`, casts `Health` to ElectionActor
 //!          after every check and at every tick, writes tripped and recovered into the journal.
-//! Restart: counts from zero and checks at once.
+//! Restart: goes on counting from its entry of the board and checks at once: a failing service does not recover by it.
 
 mod checks;
 
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, own};
 use crate::board::HealthView;
 use crate::context::NodeParts;
 use leaderl_decision::health_counter::{CheckOutcome, HealthCounter, counts_against_leading};
@@ -25,6 +26,15 @@ pub enum HealthMessage {
     Tick,
     /// The running check has ended.
     Checked(CheckOutcome),
+}
+
+impl Named for HealthMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Tick => own("tick"),
+            Self::Checked(_) => own("checked"),
+        }
+    }
 }
 
 /// The actor.
@@ -70,10 +80,12 @@ impl Actor for HealthActor {
         HealthArguments { context, service }: HealthArguments,
     ) -> Result<HealthState, ActorProcessingErr> {
         let ticker = Task(tokio::spawn(tick(me, context.settings().health.interval)));
+        let before = context.board().health.borrow().get(&service).cloned().unwrap_or_default();
+        let allowed = allowed(context.as_ref(), service);
         Ok(HealthState {
-            counter: HealthCounter::new(allowed(context.as_ref(), service)),
-            checked_at: Timestamp(0),
-            tripped_since: None,
+            counter: HealthCounter::resumed(allowed, before.failures, before.tripped, &before.detail),
+            checked_at: before.checked_at,
+            tripped_since: before.tripped.then_some(before.checked_at),
             check: None,
             _ticker: ticker,
             service,
@@ -115,6 +127,14 @@ impl HealthState {
         self.check = None;
         self.checked_at = self.context.clock().now();
         self.counter.record(outcome);
+        blackbox::became(match (self.counter.tripped(), self.counter.failures()) {
+            (true, _) => "tripped",
+            (false, 0) => "passing",
+            (false, _) => "failing",
+        });
+        if !self.counter.detail().is_empty() {
+            blackbox::said(self.counter.detail());
+        }
         self.publish();
         self.note_turn();
         self.tell_election();

@@ -8,6 +8,7 @@
 
 mod reconcile;
 
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeParts;
 use crate::heart::protocol::HeartState;
 use crate::ports::ForeignClaim;
@@ -50,6 +51,16 @@ pub enum VipMessage {
     },
     /// Observe, plan, apply.
     Reconcile,
+}
+
+impl Named for VipMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Assign { .. } => heard("assign"),
+            Self::Release { .. } => heard("release"),
+            Self::Reconcile => own("reconcile"),
+        }
+    }
 }
 
 /// The actor; its arguments are the node's context.
@@ -129,6 +140,11 @@ impl Actor for VipActor {
             VipMessage::Release { gone } => state.release(gone),
             VipMessage::Reconcile => {}
         }
+        blackbox::became(match state.wish {
+            VipWish::Undecided => "undecided",
+            VipWish::Here { .. } => "here",
+            VipWish::Elsewhere => "elsewhere",
+        });
         if state.needs_a_look() {
             state.reconcile().await;
             state.arm_timer(me);

@@ -5,6 +5,7 @@
 
 use super::carry_out::{self, StepError};
 use super::pg_replication::PgReplicationMessage;
+use crate::blackbox;
 use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::model::{Epoch, Reason, Timeline};
@@ -37,6 +38,17 @@ pub enum PassNews {
     Begins(&'static str),
     /// Nothing more to do, or a step failed.
     Ended,
+}
+
+impl PassNews {
+    /// In one word.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Seen { .. } => "pass-seen",
+            Self::Begins(_) => "pass-begins",
+            Self::Ended => "pass-ended",
+        }
+    }
 }
 
 /// The memory that one life of the actor, its passes and its proofs share.
@@ -108,6 +120,7 @@ impl Pass {
             if carry_out::takes_time(&command) {
                 self.say(PassNews::Begins(command.name()));
             }
+            blackbox::command(command.name());
             tracing::debug!(?command, "carrying out");
             if let Err(why) = carry_out::carry_out(self, &command).await {
                 self.note_failure(command.name(), &why);
@@ -123,6 +136,7 @@ impl Pass {
 
     fn note_failure(&self, step: &'static str, why: &StepError) {
         let error: &dyn std::error::Error = why;
+        blackbox::said(&format!("{step} failed: {error}"));
         tracing::warn!(step, error, "a step with PostgreSQL failed; it is tried again");
         let pause = match step {
             "rewind" | "base-copy" => Duration::from_secs(3),

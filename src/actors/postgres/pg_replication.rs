@@ -4,10 +4,11 @@
 //!          (ElectionActor), its own passes, its own timer.
 //! Does:    one pass at a time (`pass.rs`): observe, `replication_plan::plan`, carry out; a wish of another kind aborts it. Casts
 //!          every changed report, and each tick's, to ElectionActor, and puts it on the board.
-//! Restart: begins undecided: observes and reports, changes nothing; ends an earlier life's sessions before it changes a primary.
+//! Restart: begins undecided: observes, then reports, changes nothing; ends an earlier life's sessions before it changes a primary.
 
 use super::pass::{Pass, PassNews, SharedMemory, Wish, process_of};
 use crate::actors::coordination::election::ElectionMessage;
+use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
 use crate::heart::protocol::HeartState;
 use leaderl_decision::model::{Epoch, NodeId, Reason};
@@ -60,6 +61,20 @@ pub enum PgReplicationMessage {
     Tick,
 }
 
+impl Named for PgReplicationMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Become(_) => heard("become"),
+            Self::SetSyncNames { .. } => heard("set-sync-names"),
+            Self::HeartChanged(_) => heard("heart-changed"),
+            Self::CheckpointNow { .. } => heard("checkpoint-now"),
+            Self::LookAgain => own("look-again"),
+            Self::FromPass { news, .. } => own(news.name()),
+            Self::Tick => own("tick"),
+        }
+    }
+}
+
 /// The actor.
 pub struct PgReplicationActor;
 
@@ -76,6 +91,9 @@ pub struct PgReplicationState {
     pass_number: u64,
     /// Something came while a pass ran that its last observation may have missed.
     again: bool,
+    /// The first pass has looked, or could not: before that nothing is reported, because half of what is known reads like a
+    /// primary that is none any more.
+    looked: bool,
     seen: Observed,
     problems: Vec<Reason>,
     doing: Option<&'static str>,
@@ -113,6 +131,7 @@ impl Actor for PgReplicationActor {
             aborted: None,
             pass_number: 0,
             again: false,
+            looked: false,
             seen: Observed::default(),
             problems: Vec::new(),
             doing: None,
@@ -233,6 +252,10 @@ impl PgReplicationState {
     }
 
     fn note(&mut self, news: PassNews) {
+        self.looked |= match news {
+            PassNews::Seen { .. } | PassNews::Ended => true,
+            PassNews::Begins(_) => false,
+        };
         match news {
             PassNews::Seen { seen, problems } => {
                 self.seen = *seen;
@@ -273,7 +296,7 @@ impl PgReplicationState {
             memory: self.memory.clone(),
             myself: self.myself.clone(),
         };
-        self.pass = Some(tokio::spawn(pass.run(self.aborted.take())));
+        self.pass = Some(tokio::spawn(blackbox::carried("pass", pass.run(self.aborted.take()))));
     }
 
     fn abort_pass(&mut self) {
@@ -289,7 +312,7 @@ impl PgReplicationState {
     /// Tells the election and the board; `always`: also when nothing changed.
     fn publish(&mut self, always: bool) {
         let report = self.describe();
-        if report == self.report && !always {
+        if !self.looked || report == self.report && !always {
             return;
         }
         if report != self.report {

@@ -4,6 +4,7 @@
 //! Does:    observe engine, service, host and etcd's record; `search_plan::plan`; apply; publish `SearchView`.
 //! Restart: begins knowing nothing, observes, and changes only what differs. Its stop leaves the engine running.
 
+use crate::blackbox::{self, Kind, Named, own};
 use crate::board::SearchView;
 use crate::context::NodeContext;
 use crate::ports::{SearchHost, search_engine_of};
@@ -41,6 +42,14 @@ const MEMBERS_FRESH: Duration = Duration::from_secs(5);
 pub enum EsMessage {
     /// Observe, plan, apply.
     Reconcile,
+}
+
+impl Named for EsMessage {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Reconcile => own("reconcile"),
+        }
+    }
 }
 
 /// The actor; its argument is the node's context.
@@ -116,7 +125,18 @@ async fn reconcile(state: &mut EsState) {
         RunMode::External => external(state).await,
         RunMode::Off => SearchView { role: "off".to_owned(), ..SearchView::default() },
     };
+    blackbox::became(word_of(&view));
     publish(&state.context, view);
+}
+
+fn word_of(view: &SearchView) -> &'static str {
+    match view.role.as_str() {
+        "master" => "master",
+        "not_master" => "not_master",
+        "external" => "external",
+        "off" => "off",
+        _ => "offline",
+    }
 }
 
 /// One timer at a time, so that a change of members brings the next look forward and does not add one.

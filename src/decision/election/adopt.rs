@@ -1,15 +1,16 @@
 //! The first look after a (re)start: either an own hold is still alive and is adopted, or this node observes.
 
-use super::{Claiming, Command, Event, Facts, Observing, State, claim, record};
+use super::{Claiming, Command, Facts, Observing, State, claim, record};
 use crate::cluster::ClusterView;
 use crate::planted::{Planted, planted};
 use crate::postgres_report::PostgresState;
 use crate::records::{Holder, LeaderValue, Vacancy};
 
-/// Undecided until etcd, heart and PostgreSQL have each been seen once.
-pub(super) fn begin(event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+/// Undecided until etcd, heart and PostgreSQL have each been seen once. Also when the daemon stops: what is held here must be
+/// adopted before it can be handed over.
+pub(super) fn begin(facts: &Facts<'_>) -> (State, Vec<Command>) {
     let (Some(view), Some(heart)) = (facts.cluster, facts.heart) else { return (State::Undecided, Vec::new()) };
-    if *event == Event::StopForGood || facts.postgres.state == PostgresState::Unknown {
+    if facts.postgres.state == PostgresState::Unknown {
         return (State::Undecided, Vec::new());
     }
     match own_hold(view, facts) {
@@ -73,7 +74,11 @@ fn leave(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<
         schema: crate::records::SCHEMA,
         left_by: Some(facts.me.clone()),
         epoch: holder.epoch,
-        final_position: None,
+        // As when stepping down (rule R12): a primary of that very epoch that was stopped cleanly knows where it ended.
+        final_position: facts
+            .postgres
+            .final_position
+            .filter(|position| position.epoch == holder.epoch && facts.postgres.unsynced.is_none()),
         designated: None,
         cause: "the daemon restarted and PostgreSQL was gone".to_owned(),
         nonce: facts.fresh_nonce.clone(),

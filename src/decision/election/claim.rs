@@ -212,9 +212,7 @@ fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) ->
 pub(super) fn step(claiming: Claiming, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
     match event {
         Event::ClaimWon { nonce, revision } if *nonce == claiming.hold.nonce => won(claiming, *revision, facts),
-        Event::ClaimLost { nonce } if *nonce == claiming.hold.nonce => {
-            (State::Observing(Observing::default()), Vec::new())
-        }
+        Event::ClaimLost { nonce } if *nonce == claiming.hold.nonce => (lost(&claiming), Vec::new()),
         Event::Look
         | Event::ClaimWon { .. }
         | Event::ClaimLost { .. }
@@ -228,11 +226,17 @@ pub(super) fn step(claiming: Claiming, event: &Event, facts: &Facts<'_>) -> (Sta
         | Event::VacancySent
         | Event::StopForGood => {
             if facts.now.since(claiming.since) > CLAIM_LIMIT {
-                return (State::Observing(Observing::default()), Vec::new());
+                return (lost(&claiming), Vec::new());
             }
             (State::Claiming(claiming), Vec::new())
         }
     }
+}
+
+/// A lost adoption says only that the key has moved: a renewal of the incarnation before may have come between. So it is
+/// looked at anew; to observe would release what this node may still hold.
+fn lost(claiming: &Claiming) -> State {
+    if claiming.adopts { State::Undecided } else { State::Observing(Observing::default()) }
 }
 
 fn won(claiming: Claiming, revision: Revision, facts: &Facts<'_>) -> (State, Vec<Command>) {

@@ -8,6 +8,7 @@ mod adopt;
 mod claim;
 mod completeness;
 mod hold;
+mod names;
 mod observe;
 mod orders;
 mod requests;
@@ -367,7 +368,7 @@ impl State {
 /// One step: what was and what is seen become what is and what to do.
 pub fn step(state: State, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
     match state {
-        State::Undecided => adopt::begin(event, facts),
+        State::Undecided => adopt::begin(facts),
         State::Observing(observing) => observe::step(observing, event, facts),
         State::Claiming(claiming) => claim::step(claiming, event, facts),
         State::Holding(hold) => hold::step(hold, event, facts),

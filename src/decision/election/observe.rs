@@ -81,9 +81,9 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
         Seat::Taken { by, epoch } => {
             state.confirmed = None;
             state.complete_since = None;
-            if by != *facts.me
-                && let Ok(order) = orders::follow(view, facts, &by, epoch, view.leader_revision())
-            {
+            if by == *facts.me {
+                commands.extend(stop_renewing(view));
+            } else if let Ok(order) = orders::follow(view, facts, &by, epoch, view.leader_revision()) {
                 commands.push(Command::OrderPostgres(order));
             }
         }
@@ -109,6 +109,14 @@ fn leftovers(facts: &Facts<'_>) -> Vec<Command> {
         }
     }
     commands
+}
+
+/// The key names this node, which does not hold: whatever of ours still renews it keeps everybody from a leader.
+fn stop_renewing(view: &ClusterView) -> Option<Command> {
+    match &view.leader.as_ref()?.record {
+        LeaderValue::Holder(holder) => Some(Command::StopRenewing { nonce: holder.nonce.clone() }),
+        LeaderValue::Vacancy(_) => None,
+    }
 }
 
 fn create_vacancy(state: &mut Observing, view: &ClusterView, facts: &Facts<'_>, commands: &mut Vec<Command>) {

@@ -67,7 +67,8 @@ pub(super) fn begin(
         DownPhase::Stopping
     };
     let down = SteppingDown {
-        was_writable: held.stage != Stage::Promoting,
+        // An adopted hold may have been, under the election before.
+        was_writable: held.stage != Stage::Promoting || held.nonce != held.acquired_with,
         planned: manner != Manner::Emergency,
         hold: held,
         cause,

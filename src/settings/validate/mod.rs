@@ -91,7 +91,7 @@ impl Settings {
         self.etcd.check(&mut rules);
         self.search.check(&mut rules);
         self.check_vip(&mut rules);
-        self.check_health_and_log(&mut rules);
+        self.check_health_log_and_actors(&mut rules);
         rules.broken
     }
 
@@ -202,7 +202,7 @@ impl Settings {
         }
     }
 
-    fn check_health_and_log(&self, rules: &mut Rules) {
+    fn check_health_log_and_actors(&self, rules: &mut Rules) {
         rules.at_least("health.interval", self.health.interval, Duration::from_millis(200));
         for path in &self.health.disk_paths {
             rules.absolute("health.disk_paths", path);
@@ -213,6 +213,13 @@ impl Settings {
             "log.filter",
             format!("`{}` is no log filter", self.log.filter),
             "write a level such as `info`, or `info,leaderl::actors=debug`",
+        );
+        let kept = self.actors.flight_recorder;
+        rules.require(
+            (16..=65_536).contains(&kept),
+            "actors.flight_recorder",
+            format!("{kept} is not between 16 and 65536"),
+            "set a number of entries such as 256",
         );
     }
 }

@@ -12,6 +12,8 @@ mod trees;
 mod worker;
 mod world;
 
+use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -47,58 +49,113 @@ pub struct Failure {
     pub actual: Value,
 }
 
-/// The result of a file, or of several.
+/// The files of this folder's neighbour `otp`, with every scenario that was recorded for this project.
+const RECORDED: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otp/directed.jsonl"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otp/random-public.jsonl"),
+];
+
+/// The whole command: runs these files, or the recorded ones if none is named, and says whether everything passed.
+pub fn run_files(files: &[String]) -> Report {
+    supervisors::install_panic_hook();
+    let mut report = Report::default();
+    for file in files {
+        report.run_file(file);
+    }
+    if files.is_empty() {
+        RECORDED.iter().for_each(|file| report.run_file(file));
+    }
+    report
+}
+
+/// The result of a file, or of several. Shown as the command prints it.
 #[derive(Debug, Default)]
 pub struct Report {
     pub passed: usize,
     pub failures: Vec<Failure>,
+    /// What could not be run at all: a file that cannot be read, a line that is no scenario. Counts as failed.
+    pub unusable: Vec<String>,
 }
 
 impl Report {
-    /// Runs every scenario of a file's text.
-    pub fn run(&mut self, text: &str) {
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            match run_line(line) {
-                Ok(()) => self.passed += 1,
-                Err(failure) => self.failures.push(*failure),
-            }
+    pub fn run_file(&mut self, path: &str) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.run(path, &text),
+            Err(error) => self.unusable.push(format!("{path}: {error}")),
         }
     }
 
-    /// Every failure and the count, as the command prints them.
-    pub fn print(&self) {
-        for failure in &self.failures {
-            println!("FAILED {}: {}", failure.scenario, failure.rule);
-            println!("  step {}: {}", failure.step, failure.operation);
-            println!("  expected {}", failure.expected);
-            println!("  actual   {}", failure.actual);
+    /// Runs every scenario of a file's text.
+    pub fn run(&mut self, file: &str, text: &str) {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let mut number_of_lines = 0;
+        for (number, line) in lines {
+            number_of_lines += 1;
+            match run_line(line) {
+                Ok(None) => self.passed += 1,
+                Ok(Some(failure)) => self.failures.push(failure),
+                Err(error) => self.unusable.push(format!("{file}:{}: not a recorded scenario: {error}", number + 1)),
+            }
         }
-        println!("{} passed, {} failed", self.passed, self.failures.len());
+        if number_of_lines == 0 {
+            self.unusable.push(format!("{file}: there is no scenario in it"));
+        }
+    }
+
+    /// 1 if anything failed, could not be read or was no scenario.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.failed() > 0)
+    }
+
+    pub fn failed(&self) -> usize {
+        self.failures.len() + self.unusable.len()
     }
 }
 
-fn run_line(line: &str) -> Result<(), Box<Failure>> {
-    let scenario: Scenario = serde_json::from_str(line).unwrap();
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for failure in &self.failures {
+            writeln!(f, "FAILED {}: {}", failure.scenario, failure.rule)?;
+            writeln!(f, "  step {}: {}", failure.step, failure.operation)?;
+            writeln!(f, "  expected {}", failure.expected)?;
+            writeln!(f, "  actual   {}", failure.actual)?;
+        }
+        for what in &self.unusable {
+            writeln!(f, "UNUSABLE {what}")?;
+        }
+        write!(f, "{} passed, {} failed", self.passed, self.failed())
+    }
+}
+
+fn run_line(line: &str) -> Result<Option<Failure>, serde_json::Error> {
+    let scenario: Scenario = serde_json::from_str(line)?;
     // A scenario that the runner cannot carry out has failed, and the others go on.
     let actual = catch_unwind(AssertUnwindSafe(|| run(&scenario)));
-    let actual = actual.unwrap_or_else(|_| vec![Value::String("the runner panicked".to_owned())]);
-    let Recording { trace: expected } = serde_json::from_str(line).unwrap();
+    let actual = actual.unwrap_or_else(|panic| vec![Value::String(format!("the runner panicked: {}", text_of(panic)))]);
+    let Recording { trace: expected } = serde_json::from_str(line)?;
     let steps = scenario.steps.iter().map(|step| Value::Object(step.clone()).to_string());
     let failed = |step: usize, operation, expected: Value, actual: Value| {
         let (scenario, rule) = (scenario.name.clone(), scenario.rule.clone());
-        Box::new(Failure { scenario, rule, step, operation, expected, actual })
+        Ok(Some(Failure { scenario, rule, step, operation, expected, actual }))
     };
     for (step, operation) in steps.enumerate() {
         let expected = expected.get(step).map_or(Value::Null, normal_form::of_entry);
         let actual = actual.get(step).map_or(Value::Null, normal_form::of_entry);
         if expected != actual {
-            return Err(failed(step, operation, expected, actual));
+            return failed(step, operation, expected, actual);
         }
     }
     if expected.len() != actual.len() {
-        return Err(failed(actual.len(), "the end".to_owned(), expected.len().into(), actual.len().into()));
+        return failed(actual.len(), "the end".to_owned(), expected.len().into(), actual.len().into());
     }
-    Ok(())
+    Ok(None)
+}
+
+fn text_of(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or("without a text".to_owned(), |text| (*text).to_owned()),
+    }
 }
 
 /// One scenario in a runtime of its own. A scenario that hangs ends when virtual time has run for a day.

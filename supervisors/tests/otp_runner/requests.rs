@@ -75,14 +75,19 @@ impl Question {
         step: &Map<String, Value>,
     ) -> Result<Value, NoSupervisor> {
         let path = &self.supervisor.path;
-        let (result, child) = match step.get("label").and_then(Value::as_str) {
+        let above = self.world.lock().specs[path]["sup"].clone();
+        let spec = step.get("spec").unwrap_or(&Value::Null);
+        let (result, refused, child) = match step.get("label").and_then(Value::as_str) {
             Some(label) => {
-                let template = self.world.lock().specs[path]["sup"]["children"][0].clone();
-                let start = trees::starts(&self.world, format!("{path}/{label}"), template);
-                (supervisor.start_dynamic(start).await, None)
+                let start = trees::starts(&self.world, format!("{path}/{label}"), above["children"][0].clone());
+                let refused = json!(["invalid_child_spec", { "list": [label] }]);
+                (supervisor.start_dynamic(start).await, refused, None)
             }
-            None => match trees::child(&self.world, path, &step["spec"]) {
-                Ok(spec) => (supervisor.start_child(spec).await, Some(json!({ "child": step["spec"]["id"] }))),
+            None => match trees::child(&self.world, path, &above, spec) {
+                Ok(child) => {
+                    let refused = json!(["EXIT", { "raised": "badarg" }]);
+                    (supervisor.start_child(child).await, refused, Some(json!({ "child": spec["id"] })))
+                }
                 Err(error) => {
                     // In Erlang the supervisor itself reads the words, in its turn.
                     supervisor.count_children().await?;
@@ -102,7 +107,7 @@ impl Question {
                 Some(child) => json!(["error", [start_error(&error), child]]),
                 None => json!(["error", start_error(&error)]),
             },
-            Err(StartChildError::WrongKind) => json!(["error", "wrong_kind"]),
+            Err(StartChildError::WrongKind) => json!(["error", refused]),
         })
     }
 
@@ -115,9 +120,11 @@ impl Question {
     }
 
     fn key(&self, step: &Map<String, Value>) -> ChildKey<String> {
-        match &self.process {
-            Some(process) => ChildKey::Actor(process.clone()),
-            None => ChildKey::Id(step["id"].as_str().unwrap().to_owned()),
+        match (&self.process, step.get("id").and_then(Value::as_str)) {
+            (Some(process), _) => ChildKey::Actor(process.clone()),
+            (None, Some(id)) => ChildKey::Id(id.to_owned()),
+            // The process of a path that never lived.
+            (None, None) => ChildKey::Id("none".to_owned()),
         }
     }
 

@@ -43,8 +43,9 @@ pub fn start_error(error: &Failed) -> Value {
             | SpecError::InvalidAutoShutdown(_) => json!(["supervisor_data", spec_error(error)]),
             SpecError::NotOneTemplate(_) => spec_error(error),
             SpecError::InvalidRestart(_)
-            | SpecError::InvalidShutdown(_)
+            | SpecError::InvalidSignificant(_)
             | SpecError::InvalidKind(_)
+            | SpecError::InvalidShutdown(_)
             | SpecError::DuplicateId(_)
             | SpecError::SignificantWithoutAutoShutdown(_)
             | SpecError::SignificantPermanent(_) => json!(["start_spec", spec_error(error)]),
@@ -54,13 +55,14 @@ pub fn start_error(error: &Failed) -> Value {
 
 pub fn spec_error(error: &SpecError<String>) -> Value {
     match error {
-        SpecError::InvalidStrategy(word) => json!(["invalid_strategy", word]),
-        SpecError::InvalidIntensity(number) => json!(["invalid_intensity", number]),
-        SpecError::InvalidPeriod(number) => json!(["invalid_period", number]),
-        SpecError::InvalidAutoShutdown(word) => json!(["invalid_auto_shutdown", word]),
-        SpecError::InvalidRestart(word) => json!(["invalid_restart_type", word]),
+        SpecError::InvalidStrategy(word) => json!(["invalid_strategy", read(word)]),
+        SpecError::InvalidIntensity(word) => json!(["invalid_intensity", read(word)]),
+        SpecError::InvalidPeriod(word) => json!(["invalid_period", read(word)]),
+        SpecError::InvalidAutoShutdown(word) => json!(["invalid_auto_shutdown", read(word)]),
+        SpecError::InvalidRestart(word) => json!(["invalid_restart_type", read(word)]),
+        SpecError::InvalidSignificant(word) => json!(["invalid_significant", read(word)]),
+        SpecError::InvalidKind(word) => json!(["invalid_child_type", read(word)]),
         SpecError::InvalidShutdown(word) => json!(["invalid_shutdown", read(word)]),
-        SpecError::InvalidKind(word) => json!(["invalid_child_type", word]),
         SpecError::DuplicateId(id) => json!(["duplicate_child_name", id]),
         SpecError::SignificantWithoutAutoShutdown(_) => {
             json!(["bad_combination", { "list": [["auto_shutdown", "never"], ["significant", true]] }])

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use serde_json::{Value, json};
 use supervisors::{
-    ChildPolicy, ChildSpec, ChildWords, SpecError, StartChild, StartContext, StartError, Started, SupervisorSpec,
+    ChildSpec, ChildWords, SpecError, StartChild, StartContext, StartError, Started, SupervisorFlags, SupervisorSpec,
     SupervisorWords,
 };
 use tokio::sync::oneshot;
@@ -113,42 +113,66 @@ async fn carry_out(
 }
 
 fn supervisor(world: &World, path: &str, sup: &Value) -> Result<SupervisorSpec<String>, SpecError<String>> {
-    let word = |key| sup.get(key).and_then(Value::as_str);
-    let number = |key| sup.get(key).and_then(Value::as_i64);
-    let words = SupervisorWords {
-        strategy: word("strategy"),
-        intensity: number("intensity"),
-        period: number("period"),
-        auto_shutdown: word("auto_shutdown"),
-    };
-    let flags = words.read()?;
+    let flags = flags(sup)?;
     let children = sup.get("children").and_then(Value::as_array).cloned().unwrap_or_default();
-    let spec = match (flags.strategy, children.as_slice()) {
-        (Some(strategy), children) => {
-            let children: Result<Vec<_>, _> = children.iter().map(|spec| child(world, path, spec)).collect();
-            SupervisorSpec::new(strategy).children(children?)
-        }
-        (None, [template]) => SupervisorSpec::dynamic(policy(template)?),
-        (None, others) => return Err(SpecError::NotOneTemplate(others.len())),
-    };
-    Ok(spec.intensity(flags.intensity).auto_shutdown(flags.auto_shutdown))
+    let words: Vec<Words> = children.iter().map(Words::of_child).collect();
+    flags.spec(children.iter().zip(&words).map(|(spec, words)| {
+        let id = words.id.clone();
+        let start = starts(world, format!("{path}/{id}"), spec.clone());
+        (id, words.of_policy(), start)
+    }))
 }
 
-/// The spec of a child below the supervisor at `path`.
-pub fn child(world: &World, path: &str, spec: &Value) -> Result<ChildSpec<String>, SpecError<String>> {
-    let policy = policy(spec)?;
+fn flags(sup: &Value) -> Result<SupervisorFlags, SpecError<String>> {
+    let [strategy, intensity, period, auto_shutdown] =
+        ["strategy", "intensity", "period", "auto_shutdown"].map(|key| word(sup, key));
+    SupervisorWords {
+        strategy: strategy.as_deref(),
+        intensity: intensity.as_deref(),
+        period: period.as_deref(),
+        auto_shutdown: auto_shutdown.as_deref(),
+    }
+    .read()
+}
+
+/// The spec of a child that is added to the supervisor `above`, which lives at `path`.
+pub fn child(world: &World, path: &str, above: &Value, spec: &Value) -> Result<ChildSpec<String>, SpecError<String>> {
+    let words = Words::of_child(spec);
+    let policy = words.of_policy().read(words.id.clone(), flags(above)?.auto_shutdown)?;
     let start = starts(world, format!("{path}/{}", policy.id), spec.clone());
     Ok(ChildSpec::new(policy, start))
 }
 
-fn policy(spec: &Value) -> Result<ChildPolicy<String>, SpecError<String>> {
-    let word = |key| spec.get(key).and_then(Value::as_str);
-    let shutdown = spec.get("shutdown").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let words = ChildWords {
-        restart: word("restart"),
-        shutdown: shutdown.as_deref(),
-        kind: word("type"),
-        significant: spec.get("significant").and_then(Value::as_bool).unwrap_or(false),
-    };
-    words.read(word("id").unwrap().to_owned())
+/// The words of a child, numbers and booleans as texts.
+struct Words {
+    id: String,
+    restart: Option<String>,
+    significant: Option<String>,
+    kind: Option<String>,
+    shutdown: Option<String>,
+}
+
+impl Words {
+    fn of_child(spec: &Value) -> Self {
+        Self {
+            id: word(spec, "id").unwrap(),
+            restart: word(spec, "restart"),
+            significant: word(spec, "significant"),
+            kind: word(spec, "type"),
+            shutdown: word(spec, "shutdown"),
+        }
+    }
+
+    fn of_policy(&self) -> ChildWords<'_> {
+        ChildWords {
+            restart: self.restart.as_deref(),
+            significant: self.significant.as_deref(),
+            kind: self.kind.as_deref(),
+            shutdown: self.shutdown.as_deref(),
+        }
+    }
+}
+
+fn word(spec: &Value, key: &str) -> Option<String> {
+    spec.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }

@@ -67,7 +67,7 @@ pub(crate) fn acknowledged(w: &mut World, id: usize, row: Row, lsn: Lsn) {
     if w.truth.newest_ack.is_none_or(|(newest, _)| timeline >= newest) {
         w.truth.newest_ack = Some((timeline, w.now));
     }
-    if !w.truth.recorded.get(&timeline).is_some_and(|(_, node)| *node == id) {
+    if w.truth.recorded.get(&timeline).is_none_or(|(_, node)| *node != id) {
         w.violate("I11", format!("n{id} acknowledges on timeline {timeline}, which is not recorded as its own"));
     }
 }

@@ -8,7 +8,8 @@ use super::daemon::Process;
 use super::{MS, Shared, Time, World, drive, lock, note};
 use crate::oracles::writers::poll_leader;
 use crate::ports::{self, Answers, SimClock};
-use leaderl::daemon::{DaemonError, run_until};
+use leaderl::actors::api::control::{Control, StopMode};
+use leaderl::daemon::{DaemonError, run_node};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -25,7 +26,7 @@ struct Process_ {
     clock: Arc<SimClock>,
     answers: Arc<Answers>,
     stop: Option<oneshot::Sender<()>>,
-    control: Arc<leaderl::context::NodeContext>,
+    control: Arc<Control>,
     halt: Arc<Notify>,
     outcome: Outcome,
     /// It was stopped by a signal, so its clock jumps when it goes on.
@@ -183,14 +184,15 @@ impl Sim {
         let (stop, stopped) = oneshot::channel();
         let outcome: Outcome = Arc::default();
         let (put, ctx) = (outcome.clone(), parts.ctx.clone());
+        let control = Arc::new(Control::new());
+        let shared = control.clone();
         runtime.spawn(async move {
             let signal = async {
                 if stopped.await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                Ok(())
             };
-            let ended = run_until(ctx, signal).await;
+            let ended = run_node(ctx, shared, signal).await;
             *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
             drive::halt();
         });
@@ -200,7 +202,7 @@ impl Sim {
             clock: parts.clock,
             answers: parts.answers,
             stop: Some(stop),
-            control: parts.ctx,
+            control,
             halt: Arc::default(),
             outcome,
             stood: false,
@@ -239,16 +241,14 @@ impl Sim {
 
     fn end(&mut self, id: usize) {
         if let Some(daemon) = self.daemons[id].take() {
-            drop(daemon.control);
             daemon.runtime.shutdown_background();
         }
     }
 }
 
 fn tell_to_stop(daemon: &mut Process_, announced: bool) {
-    if announced && let Some(answers) = daemon.answers.admin() {
-        let line = br#"{"ask":"announce-stop","mode":"restart"}"#.to_vec();
-        daemon.runtime.block_on(async { drop(tokio::time::timeout(Duration::ZERO, answers(line, 0)).await) });
+    if announced {
+        daemon.control.announce(StopMode::Restart, leaderl::ports::Clock::now(daemon.clock.as_ref()));
     }
     if let Some(stop) = daemon.stop.take() {
         let _ended = stop.send(());

@@ -56,6 +56,11 @@ impl Holds {
         Self { parts, hold: None, ended: VecDeque::new() }
     }
 
+    /// Whether a hold is being renewed.
+    pub(super) fn renews(&self) -> bool {
+        self.hold.is_some()
+    }
+
     /// Renews this hold, unless it is renewed already or has ended. Another hold before it is over: its task ends.
     pub(super) fn begin(
         &mut self,

@@ -31,6 +31,8 @@ pub struct Parts {
     pub ttl: Duration,
     /// Where the file of [`high_water_file`] is.
     pub files: Arc<dyn StateFiles>,
+    /// What an incarnation before has seen: a key that has not changed keeps its time of receipt, so no wait begins anew.
+    pub known: Arc<ClusterView>,
 }
 
 #[derive(Default)]
@@ -88,7 +90,7 @@ impl Watching {
         let keeper = AbortOnDrop(tokio::spawn(high_water_file::keep(parts.files.clone(), newest)));
         let orders = Arc::new(Orders::default());
         let handle = Handle { orders: orders.clone() };
-        let view = ClusterView { went_back: water.went_back.clone(), ..ClusterView::default() };
+        let view = ClusterView { went_back: water.went_back.clone(), ..ClusterView::clone(&parts.known) };
         (handle, Self { parts, publish, orders, view, water, marks, _keeper: keeper })
     }
 

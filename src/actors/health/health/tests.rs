@@ -11,6 +11,7 @@ const STANDBY: PostgresState = PostgresState::Standby { streaming_from: None };
 
 struct Watched {
     node: Arc<TestNode>,
+    actor: ActorRef<HealthMessage>,
     service: ServiceName,
     election: mpsc::UnboundedReceiver<ElectionMessage>,
     journal: mpsc::UnboundedReceiver<JournalMessage>,
@@ -21,9 +22,13 @@ impl Watched {
         let node = Arc::new(TestNode::new(settings));
         node.board.postgres.send_modify(|report| report.state = STANDBY);
         let (election, journal) = (election_of(&node).await, journal_of(&node).await);
-        let context = node.clone() as Arc<dyn NodeParts>;
-        Actor::spawn(None, HealthActor, HealthArguments { context, service }).await.unwrap();
-        Self { node, service, election, journal }
+        let actor = incarnation(&node, service).await;
+        Self { node, actor, service, election, journal }
+    }
+
+    async fn restart(&mut self) {
+        self.actor.kill();
+        self.actor = incarnation(&self.node, self.service).await;
     }
 
     fn view(&self) -> HealthView {
@@ -49,6 +54,11 @@ impl Watched {
     }
 }
 
+async fn incarnation(node: &Arc<TestNode>, service: ServiceName) -> ActorRef<HealthMessage> {
+    let arguments = HealthArguments { context: node.clone(), service };
+    Actor::spawn(None, HealthActor, arguments).await.unwrap().0
+}
+
 async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -68,6 +78,23 @@ async fn a_silent_postgres_trips_after_the_sixth_failure_and_recovers_with_the_f
     assert_eq!((watched.view().failures, watched.view().tripped), (0, false));
     assert_eq!(watched.told(), (1, Some(false)));
     assert_eq!(watched.codes(), ["health-tripped", "health-recovered"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_actor_goes_on_counting_and_a_failed_service_does_not_recover_by_it() {
+    let mut watched = Watched::start(ServiceName::Postgres, Settings::default()).await;
+    // Each incarnation fails one check, after 2 s.
+    for _ in 0..5 {
+        seconds(3).await;
+        watched.restart().await;
+    }
+    assert_eq!(watched.told().1, Some(false));
+    seconds(3).await;
+    assert_eq!((watched.view().failures, watched.view().tripped), (6, true));
+    watched.restart().await;
+    seconds(3).await;
+    assert_eq!(watched.told().1, Some(true));
+    assert_eq!(watched.codes().iter().filter(|code| *code == "health-tripped").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use super::{CLAIM_MEMORY, HEART_LIMIT, KERNEL_LIMIT, VipState};
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
+use crate::blackbox;
 use crate::board::VipView;
 use crate::heart::protocol::VipAddress;
 use crate::ports::{AddressSnapshot, AddressTableError, BoundAddress};
@@ -139,6 +140,12 @@ impl VipState {
     }
 
     async fn apply(&mut self, command: &VipCommand, problems: &mut Vec<Reason>) {
+        blackbox::command(match command {
+            VipCommand::Probe(_) => "probe",
+            VipCommand::Assign { .. } => "assign",
+            VipCommand::Release => "release",
+            VipCommand::Remove(_) => "remove",
+        });
         match command {
             VipCommand::Probe(vip) => {
                 self.probed = Some(self.newest);
@@ -227,6 +234,9 @@ impl VipState {
         let announcing: Announcing = std::mem::take(&mut self.announcing);
         let (announcing, due) = announcing.step(reachable.clone(), contested, now);
         self.announcing = announcing;
+        if due {
+            blackbox::command("announce");
+        }
         for vip in reachable.iter().filter(|_| due) {
             if let Err(error) = self.context.addresses().announce(&address_of(vip), KERNEL_LIMIT).await {
                 push(problems, problem_of(&error));
@@ -240,7 +250,8 @@ impl VipState {
         let before = match &self.bound {
             Some(before) if before == bound => return,
             Some(before) => before.clone(),
-            None => BTreeSet::new(),
+            // The first look of this incarnation: what it finds was there before.
+            None => bound.clone(),
         };
         let (came, went) = (list(bound.difference(&before)), list(before.difference(bound)));
         if !came.is_empty() {

@@ -177,16 +177,18 @@ async fn a_settled_node_is_quiet_although_orders_are_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_actor_leaves_the_vip_alone_until_told() {
-    let (node, actor, _journal) = start(settings(&[VIP])).await;
+async fn a_restarted_actor_leaves_the_vip_alone_until_told_and_has_no_news_of_it() {
+    let (node, actor, mut journal) = start(settings(&[VIP])).await;
     actor.cast(VipMessage::Assign { epoch: Epoch(7) }).unwrap();
     pass(Duration::from_millis(10)).await;
     actor.stop_and_wait(None, None).await.unwrap();
     node.done();
+    codes(&mut journal);
     let (_second, _) = Actor::spawn(None, VipActor, node.clone() as Arc<dyn NodeParts>).await.unwrap();
     pass(Duration::from_secs(20)).await;
     assert_eq!(node.done(), Vec::<String>::new());
     assert!(has(&node, VIP));
+    assert_eq!(codes(&mut journal), Vec::<String>::new());
 }
 
 /// The whole actor on a real kernel with a real neighbour (needs root); only heart is played, by `ip`.

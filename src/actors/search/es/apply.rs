@@ -3,6 +3,7 @@
 use super::context::SearchContext;
 use super::{EsState, QUESTION, config};
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
+use crate::blackbox;
 use crate::ports::{SEARCH_SERVICE, SearchHost, ServiceState};
 use leaderl_decision::model::Reason;
 use leaderl_decision::search_plan::render::EngineFiles;
@@ -43,6 +44,7 @@ pub(super) async fn apply(
             if state.last_failure.as_ref() != Some(&why) {
                 tracing::warn!(?command, "search engine: {why}");
             }
+            blackbox::said(&why);
             state.last_failure = Some(why.clone());
             return Some(Reason::new("search-command-failed", why));
         }
@@ -110,6 +112,7 @@ fn tell(context: &SearchContext, command: &SearchCommand) {
         }
         SearchCommand::ClearExclusions => ("search-voters", "the voting exclusions were cleared".to_owned()),
     };
+    blackbox::command(code);
     tracing::info!(code, "{words}");
     let entry = JournalEntry {
         at: String::new(),

@@ -1,5 +1,6 @@
 //! Tests of the election: a small world that one node sees, and the rules each with the run it refuses.
 
+mod restarts;
 mod rules;
 mod table;
 mod timetable;

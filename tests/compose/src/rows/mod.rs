@@ -1,5 +1,6 @@
 //! The rows: each a fault or an order on a real cluster, with what must hold.
 
+mod actors;
 pub mod case;
 mod etcd;
 mod network;
@@ -112,6 +113,7 @@ pub static ROWS: &[Row] = &[
         .core()
         .unnoticed(),
     row("binary-replaced", "daemon's binary replaced and the daemon restarted", processes::binary_replaced).unnoticed(),
+    row("actors-killed", "every actor of the leader's daemon killed in turn", actors::killed).unnoticed(),
     row("postmaster-killed", "postmaster killed -9 on the leader", processes::postmaster_killed)
         .core()
         .within(5)

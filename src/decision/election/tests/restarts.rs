@@ -1,0 +1,73 @@
+//! What a restarted election makes of what it finds, and what may be lost with the one before.
+
+use super::*;
+
+fn stop(world: &World, state: State) -> (State, Vec<Command>) {
+    step(state, &Event::StopForGood, &world.facts())
+}
+
+#[test]
+fn a_lost_adoption_is_looked_at_anew_and_releases_nothing() {
+    let (mut world, _) = World::leading();
+    world.heart.as_mut().unwrap().vip_held = true;
+    let (adopting, _) = world.look(State::Undecided);
+    let State::Claiming(claim) = &adopting else { panic!("{adopting:?}") };
+    let lost = Event::ClaimLost { nonce: claim.hold.nonce.clone() };
+    assert_eq!(step(adopting.clone(), &lost, &world.facts()), (State::Undecided, Vec::new()));
+    world.pass(5001);
+    assert_eq!(world.look(adopting), (State::Undecided, Vec::new()), "the same when nobody says what became of it");
+    // The key went to somebody else meanwhile: then this node observes.
+    world.held_by(1, "n1-again", 90);
+    assert!(matches!(world.look(State::Undecided).0, State::Observing(_)));
+}
+
+#[test]
+fn a_lost_claim_of_a_new_epoch_goes_back_to_observing() {
+    let (world, hold) = World::leading();
+    let claiming = State::Claiming(Claiming { hold: hold.clone(), adopts: false, since: world.now });
+    let (state, _) = step(claiming, &Event::ClaimLost { nonce: hold.nonce }, &world.facts());
+    assert!(matches!(state, State::Observing(_)));
+}
+
+#[test]
+fn who_observes_its_own_key_lets_nobody_of_its_own_renew_it() {
+    let (world, _) = World::leading();
+    let (_, commands) = world.look(State::Observing(Observing::default()));
+    assert!(commands.contains(&Command::StopRenewing { nonce: Nonce("n2-won".into()) }), "{commands:?}");
+    let others = World::following();
+    let (_, commands) = others.look(State::Observing(Observing::default()));
+    assert!(!commands.iter().any(|command| matches!(command, Command::StopRenewing { .. })), "{commands:?}");
+}
+
+#[test]
+fn a_stop_that_comes_before_the_first_decision_adopts_first_and_hands_over_then() {
+    let (mut world, _) = World::leading();
+    let (adopting, _) = stop(&world, State::Undecided);
+    let State::Claiming(claim) = &adopting else { panic!("{adopting:?}") };
+    let won = Event::ClaimWon { nonce: claim.hold.nonce.clone(), revision: Revision(80) };
+    world.heart.as_mut().unwrap().armed = Some((Epoch(2), claim.hold.nonce.clone(), world.now.plus(D)));
+    let (holding, _) = step(adopting, &won, &world.facts());
+    let (down, commands) = stop(&world, holding);
+    assert!(matches!(down, State::SteppingDown(_)), "{down:?}");
+    assert!(commands.contains(&Command::OrderPostgres(PostgresOrder::Stop { fast: true })), "{commands:?}");
+}
+
+#[test]
+fn a_restart_between_the_stop_and_the_vacancy_does_not_lose_where_the_copy_ended() {
+    let (mut world, _) = World::leading();
+    world.postgres.state = PostgresState::Down { initialised: true };
+    world.postgres.final_position = Some(position(2, 1300));
+    world.heart.as_mut().unwrap().postgres_gone = true;
+    let vacancy = |world: &World| {
+        world.look(State::Undecided).1.into_iter().find_map(|command| match command {
+            Command::SendVacancy { vacancy, .. } => Some(vacancy),
+            _ => None,
+        })
+    };
+    assert_eq!(vacancy(&world).unwrap().final_position, Some(position(2, 1300)));
+    world.postgres.unsynced = Some("copied".into());
+    assert_eq!(vacancy(&world).unwrap().final_position, None, "such a copy proves nothing");
+    world.postgres.unsynced = None;
+    world.postgres.final_position = Some(position(1, 1300));
+    assert_eq!(vacancy(&world).unwrap().final_position, None, "that is where an earlier epoch ended");
+}
