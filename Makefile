@@ -9,12 +9,18 @@ export SEARCH ?= 6.8.23
 # Which rows of tests/compose: names, ids of the fault catalogue such as P03, `core`, or `all`.
 ROWS ?= all
 VECTORS ?=
-# Of `make otp-differential`: the first scenario's seed, how many of each kind, which kinds (public, deep, thin; all).
-SEED ?= 1
+# Of the simulator: a range of seeds, or one seed (and which of its faults) to replay.
+SEEDS ?= 0..20000
+ONLY ?=
+# Names of planted bugs, with commas, or all.
+MUTANTS ?= all
+SIMULATION := cargo test --quiet --config tests/simulation/optimised.toml -p leaderl --test simulation
+# Of `make otp-differential`: the first scenario's seed (1 unless said), how many of each kind, which kinds (public, deep, thin; all).
+SEED ?=
 COUNT ?= 100
 PROFILES ?=
 
-.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance otp-differential bench bench-supervisors fmt lint prepare
+.PHONY: help demo demo-down test test-fast test-compose test-all chaos checker-selftest otp-conformance otp-differential simulate mutants bench bench-supervisors fmt lint prepare
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -32,7 +38,7 @@ demo-down:
 test test-all: export BUILD_TARGETS := --all-targets
 
 ## make test               format, lints, unit and decision tests, the row checker's own test, real nodes (core + a slice by commit)
-test: test-fast
+test: test-fast simulate-slice
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows "core,slice:$$(git rev-parse HEAD 2>/dev/null || echo none)" --selftest
 
@@ -45,6 +51,9 @@ test-all: test-fast
 ## make test-fast          all that needs no container
 test-fast: lint
 	cargo test --workspace --quiet
+	@# The planted bugs' switch must not exist in a build without debug assertions; a filter that matches nothing is no proof.
+	cargo test --quiet -p leaderl-decision --lib --config 'profile.dev.package.leaderl-decision.debug-assertions=false' \
+	  without_debug_assertions_nothing_can_be_planted | grep --quiet "1 passed"
 
 ## make test-compose ROWS= rows on real nodes: names with commas, core, all
 test-compose:
@@ -64,10 +73,25 @@ otp-conformance:
 	@$(PREPARE) tools
 	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
 
+## make simulate SEEDS=0..20000   clusters in a box, a report, `violations: N`; SEED=n replays one and tells its story
+simulate:
+	@$(PREPARE) tools
+	@SEEDS="$(if $(SEED),,$(SEEDS))" SEED="$(SEED)" ONLY="$(ONLY)" $(SIMULATION)
+
+# A thousand seeds chosen by the commit, and every one that ever failed.
+.PHONY: simulate-slice
+simulate-slice:
+	@FRESH=1000 COMMIT="$$(git rev-parse HEAD 2>/dev/null || echo none)" $(SIMULATION)
+
+## make mutants             plants every known bug in turn; the simulator must find each within 5,000 seeds
+mutants:
+	@$(PREPARE) tools
+	@MUTANTS=$(MUTANTS) $(SIMULATION)
+
 ## make otp-differential SEED=n COUNT=n   fresh scenarios, recorded from Erlang/OTP now and replayed against the crate
 otp-differential:
 	@$(PREPARE) erlang
-	@supervisors/tests/otp/differential.sh $(SEED) $(COUNT) $(PROFILES)
+	@supervisors/tests/otp/differential.sh $(or $(SEED),1) $(COUNT) $(PROFILES)
 
 ## make bench-supervisors  the supervisors crate beside Erlang/OTP, as a table for docs/measurements.md
 bench-supervisors:

@@ -3,8 +3,8 @@
 use crate::actors::Neighbours;
 use crate::board::Board;
 use crate::ports::{
-    AddressTable, Clock, CoordinationStore, Disks, Guardian, PostgresProbe, PostgresServer, SearchEngine,
-    ServiceControl,
+    AddressTable, Clock, CoordinationStore, Disks, Doors, Guardian, PostgresProbe, PostgresServer, SearchEngine,
+    ServiceControl, StateFiles,
 };
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
@@ -36,6 +36,10 @@ pub struct NodeContext {
     pub addresses: Arc<dyn AddressTable>,
     /// Disks.
     pub disks: Arc<dyn Disks>,
+    /// The daemon's own files.
+    pub files: Arc<dyn StateFiles>,
+    /// Where callers come in.
+    pub doors: Arc<dyn Doors>,
     /// The local PostgreSQL: its files and its sessions; its processes are heart's.
     pub postgres: Arc<dyn PostgresServer>,
     /// A fresh connection to the local PostgreSQL, for its health check.

@@ -8,6 +8,7 @@ use crate::actors::start::Start;
 use crate::actors::tree_news::TreeNews;
 use crate::adapters::clock::BoottimeClock;
 use crate::adapters::disk::RealDisks;
+use crate::adapters::doors::RealDoors;
 use crate::adapters::etcd_service;
 use crate::adapters::heart::HeartLink;
 use crate::adapters::netlink::NetlinkAddresses;
@@ -15,6 +16,7 @@ use crate::adapters::postgres::RealPostgres;
 use crate::adapters::postgres_check::PostgresCheck;
 use crate::adapters::search::LocalSearchEngine;
 use crate::adapters::services::service_control;
+use crate::adapters::state_files::StateDir;
 use crate::board::Board;
 use crate::context::NodeContext;
 use crate::heart::protocol::{PostgresProcess, PostgresStop, StopMode as PostgresStopMode};
@@ -24,6 +26,7 @@ use crate::settings::identity::NodeIdentity;
 use crate::settings::secrets::Secrets;
 use crate::tree::Actor;
 use leaderl_decision::model::Door;
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::records::Keys;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -193,6 +196,9 @@ async fn hand_over(ctx: &NodeContext) {
 /// I13: a tree that gives up fences its node before the process ends: at once, while its actors are still being stopped, and
 /// once more when none of them can undo it.
 async fn surrender(ctx: &NodeContext, root: &RootHandle<Actor>) -> DaemonError {
+    if planted(Planted::PanicSkipsFence) {
+        return DaemonError::GaveUp("a planted bug".to_owned());
+    }
     fence(ctx).await;
     let reason = match tokio::time::timeout(TREE_END_LIMIT, root.wait()).await {
         Ok(reason) => reason.to_string(),
@@ -254,6 +260,8 @@ fn context(settings: Settings) -> Result<NodeContext, DaemonError> {
         guardian: HeartLink::start(settings.node.runtime_dir.join("heart.sock")),
         addresses: Arc::new(NetlinkAddresses::open()),
         disks: Arc::new(RealDisks::default()),
+        files: Arc::new(StateDir::new(&settings.node.state_dir)),
+        doors: Arc::new(RealDoors),
         postgres: Arc::new(postgres),
         postgres_probe: Arc::new(PostgresCheck::new(&settings, &secrets.superuser_password)),
         services: service_control(&settings),

@@ -11,12 +11,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 mod addresses;
+mod doors;
+mod files;
 mod health;
 mod postgres;
 mod search;
 mod services;
 
 pub use addresses::*;
+pub use doors::*;
+pub use files::*;
 pub use health::*;
 pub use postgres::*;
 pub use search::*;
@@ -26,6 +30,10 @@ pub use services::*;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+    /// The wall clock, for people only: nothing may be decided by it.
+    fn wall(&self) -> std::time::SystemTime {
+        std::time::SystemTime::now()
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------- etcd

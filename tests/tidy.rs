@@ -83,6 +83,21 @@ fn collect(branch: &Branch, folder: &str, folders: &mut BTreeMap<String, BTreeSe
     }
 }
 
+/// What decides and acts in a simulated node is the product; the simulation implements ports.
+#[test]
+fn the_simulation_has_no_actors() {
+    const FORBIDDEN: &[&str] = &["impl Actor for", "impl ractor::Actor", "ractor::", "use ractor", "election::step"];
+    let mut wrong = Vec::new();
+    for source in sources(&["tests/simulation"]) {
+        for (number, line) in source.code.lines().enumerate() {
+            for word in FORBIDDEN.iter().filter(|word| line.contains(*word)) {
+                wrong.push(format!("{}:{}: `{word}`: the simulation implements ports only", source.name, number + 1));
+            }
+        }
+    }
+    report("simulation", wrong);
+}
+
 #[test]
 fn decisions_have_no_clock_no_runtime_and_no_world() {
     const FORBIDDEN: &[&str] = &[

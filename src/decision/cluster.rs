@@ -83,6 +83,11 @@ impl ClusterView {
         self.epoch.as_ref().map(|seen| seen.revision).unwrap_or_default()
     }
 
+    /// The mod_revision of the `leader` key; 0 when absent.
+    pub fn leader_revision(&self) -> Revision {
+        self.leader.as_ref().map(|seen| seen.revision).unwrap_or_default()
+    }
+
     /// A member's name, or its identity's first digits.
     pub fn name_of(&self, node: &NodeId) -> String {
         self.members.get(node).map_or_else(|| node.short().to_owned(), |seen| seen.record.name.clone())

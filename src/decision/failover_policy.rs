@@ -2,6 +2,7 @@
 
 use crate::election::Facts;
 use crate::model::{Reason, ReplicationMode, ServiceName, Timestamp};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::PostgresState;
 use crate::records::ClusterSettings;
 use std::time::Duration;
@@ -30,14 +31,14 @@ impl OwnFaults<'_> {
 pub fn ineligible(facts: &Facts<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let postgres = facts.postgres;
-    if let Some(why) = &postgres.unsynced {
+    if let Some(why) = postgres.unsynced.as_ref().filter(|_| !planted(Planted::R7UnsyncedBids)) {
         reasons.push(Reason::new("unsynced", format!("this copy is not complete yet: {why}")));
     }
     if let Some(why) = &postgres.no_start {
         reasons.push(Reason::new("no-start", format!("PostgreSQL must not be started here: {why}")));
     }
     if let Some(view) = facts.cluster {
-        if !view.node_failover_on(facts.me) {
+        if !view.node_failover_on(facts.me) && !planted(Planted::SwitchOffIgnored) {
             reasons.push(Reason::new("node-failover-off", "failover is switched off for this node"));
         }
         if !view.members.contains_key(facts.me) {
@@ -91,7 +92,7 @@ fn foreign_data(settings: Option<&ClusterSettings>, local: Option<&str>) -> Opti
 
 /// In `async` mode the only data criterion: how far behind the last leader's published position.
 fn too_far_behind(facts: &Facts<'_>) -> Option<Reason> {
-    if facts.mode != ReplicationMode::Async {
+    if facts.mode != ReplicationMode::Async || planted(Planted::LagIgnored) {
         return None;
     }
     let view = facts.cluster?;

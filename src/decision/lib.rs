@@ -8,6 +8,7 @@ pub mod election;
 pub mod failover_policy;
 pub mod health_counter;
 pub mod model;
+pub mod planted;
 pub mod postgres_report;
 pub mod records;
 pub mod renewal;

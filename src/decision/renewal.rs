@@ -10,6 +10,7 @@
 //! - An answer that does not prove a commit proves nothing: read, and let nonce, seq and mark decide.
 
 use crate::model::{Nonce, Revision, Timestamp};
+use crate::planted::{Planted, planted};
 use crate::records::{Holder, LeaderValue};
 use std::time::Duration;
 
@@ -157,6 +158,9 @@ impl Renewal {
         if self.lost {
             return None;
         }
+        if planted(Planted::T0OfLaterAttempt) {
+            self.pending = None;
+        }
         let pending = *self.pending.get_or_insert(Pending { seq: self.confirmed.seq + 1, t0: now });
         self.last_sent = now;
         self.hurry = false;
@@ -175,6 +179,7 @@ impl Renewal {
                 self.hurry = true;
                 Verdict::Wait
             }
+            Outcome::Unclear if planted(Planted::RenewalTakenOnFaith) => self.confirm(pending, self.confirmed.revision),
             Outcome::Unclear => Verdict::Read,
         }
     }

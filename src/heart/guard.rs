@@ -16,6 +16,7 @@ pub use gate::{GATE_LOOK, GATE_PATIENCE, GATE_REFRESH, GatePlan, Passage, Sessio
 use super::protocol::{HeartState, PostgresProcess, StopMode, ToolOutcome, VipAddress};
 use crate::ports::ArmedLease;
 use leaderl_decision::model::{Epoch, Timestamp};
+use leaderl_decision::planted::{Planted, planted};
 use std::time::Duration;
 
 /// SIGQUIT goes out this long before the deadline, while anything of PostgreSQL or the VIP is left.
@@ -263,7 +264,9 @@ impl Guard {
             self.postgres.postmaster = None;
             self.postgres.settled = false;
             self.postgres.stopping = None;
-            self.effects.push(Effect::KillPostgres);
+            if !planted(Planted::FenceLeavesBackends) {
+                self.effects.push(Effect::KillPostgres);
+            }
             self.look_soon(now);
         }
         if let Some(tool) = &mut self.tool
@@ -282,8 +285,8 @@ impl Guard {
         self.looked_at = now;
         self.postgres.left = postgres;
         if self.postgres.postmaster.is_none() {
-            self.postgres.settled = postgres == 0;
-            if postgres > 0 {
+            self.postgres.settled = postgres == 0 || planted(Planted::FenceLeavesBackends);
+            if postgres > 0 && !planted(Planted::FenceLeavesBackends) {
                 self.effects.push(Effect::KillPostgres);
             }
         } else if self.postgres.stopping.is_some_and(|stop| stop.killing) {

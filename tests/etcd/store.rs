@@ -4,7 +4,8 @@ use crate::members::{BootClock, LIMIT, Members};
 use crate::renewals::put;
 use leaderl::actors::coordination::etcd_session::{high_water_file, watching};
 use leaderl::adapters::etcd::EtcdStore;
-use leaderl::ports::{CoordinationStore, StoreError, Txn, WatchMessage, Write};
+use leaderl::adapters::state_files::StateDir;
+use leaderl::ports::{CoordinationStore, HIGH_WATER_FILE, StoreError, Txn, WatchMessage, Write};
 use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::model::Revision;
 use leaderl_decision::records::Keys;
@@ -134,7 +135,7 @@ fn watch(store: Arc<EtcdStore>, keys: &Keys, folder: &Path) -> Watched {
         clock: Arc::new(BootClock),
         keys: keys.clone(),
         ttl: Duration::from_secs(5),
-        high_water: high_water_file::path(folder),
+        files: Arc::new(StateDir::new(folder)),
         known: Arc::default(),
     };
     let (handle, watching) = watching::Watching::new(parts, Box::new(move |view| drop(tell.send(view))));
@@ -185,7 +186,7 @@ async fn the_view_follows_through_relists_and_the_death_of_the_watched_member() 
     watched.until("a change through another member", |view| view.newest_epoch().0 == 3).await;
     println!("watched member killed: the next change was seen after {:?}", began.elapsed());
     let until = Instant::now() + LIMIT;
-    while high_water_file::load(&high_water_file::path(folder.path())).unwrap().epoch.0 < 3 {
+    while high_water_file::load(&StateDir::new(folder.path())).unwrap().epoch.0 < 3 {
         assert!(Instant::now() < until, "a new epoch is on disk at once");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -199,13 +200,13 @@ async fn a_store_that_went_back_is_not_believed_until_the_operator_confirms() {
     let store = members.store(0);
     put(&*store, &keys.epoch(), epoch(1)).await;
     let water = format!(r#"{{"store_id":0,"revision":{},"epoch":1,"voters_version":0}}"#, 1000);
-    std::fs::write(high_water_file::path(folder.path()), water).unwrap();
+    std::fs::write(folder.path().join(HIGH_WATER_FILE), water).unwrap();
     let mut watched = watch(store.clone(), &keys, folder.path());
     let view = watched.until("the verdict", |view| view.went_back.is_some()).await;
     assert!(view.went_back.as_ref().unwrap().text.contains("revision 1000 was seen before"));
     watched.task.abort();
     let until = Instant::now() + LIMIT;
-    while high_water_file::load(&high_water_file::path(folder.path())).unwrap().went_back.is_none() {
+    while high_water_file::load(&StateDir::new(folder.path())).unwrap().went_back.is_none() {
         assert!(Instant::now() < until, "the verdict is kept");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

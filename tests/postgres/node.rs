@@ -5,11 +5,13 @@ use leaderl::actors::Neighbours;
 use leaderl::actors::postgres::pg_replication::{PgReplicationActor, PgReplicationMessage};
 use leaderl::adapters::clock::BoottimeClock;
 use leaderl::adapters::disk::RealDisks;
+use leaderl::adapters::doors::RealDoors;
 use leaderl::adapters::etcd::EtcdStore;
 use leaderl::adapters::heart::HeartLink;
 use leaderl::adapters::netlink::NetlinkAddresses;
 use leaderl::adapters::postgres::RealPostgres;
 use leaderl::adapters::search::LocalSearchEngine;
+use leaderl::adapters::state_files::StateDir;
 use leaderl::board::Board;
 use leaderl::context::NodeContext;
 use leaderl::heart::SOCKET_NAME;
@@ -281,6 +283,8 @@ fn context(settings: Settings, number: u8) -> NodeContext {
         guardian: HeartLink::start(settings.node.runtime_dir.join(SOCKET_NAME)),
         addresses: Arc::new(NetlinkAddresses::open()),
         disks: Arc::new(RealDisks::default()),
+        files: Arc::new(StateDir::new(&settings.node.state_dir)),
+        doors: Arc::new(RealDoors),
         postgres: Arc::new(postgres),
         postgres_probe: nobody.clone(),
         search: Arc::new(LocalSearchEngine::new(&settings).expect("a client")),

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::postgres_report::PostgresState;
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ pub fn is_serving_leader(facts: &dyn Facts) -> bool {
     let board = facts.board();
     let promised = {
         let election = board.election.borrow();
-        election.serves && facts.now() < election.serves_until
+        election.serves && (facts.now() < election.serves_until || planted(Planted::StaleLeaderAnswer))
     };
     promised && streaming_followers(facts) >= facts.settings().http.required_active_followers as usize
 }
@@ -102,4 +103,50 @@ fn typed(kind: &'static str, body: String) -> Answer {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{FakeNode, three_nodes};
+    use super::*;
+    use leaderl_decision::model::Timestamp;
+    use std::sync::Arc;
+
+    #[test]
+    fn status_and_metrics_are_for_members_and_this_host() {
+        let node = FakeNode::new();
+        node.board.cluster.send_replace(Arc::new(three_nodes(node.now())));
+        let ask =
+            |peer: &str, path: &str| answer(&node, peer.parse().unwrap(), &hyper::Method::GET, path).status().as_u16();
+        for (peer, expected) in [
+            ("127.0.0.1", 200),
+            ("::1", 200),
+            ("10.0.0.12", 200),
+            ("::ffff:10.0.0.12", 200),
+            ("10.0.0.99", 403),
+            ("fd00::1", 403),
+        ] {
+            assert_eq!(ask(peer, "/status"), expected, "{peer}");
+            assert_eq!(ask(peer, "/metrics"), expected, "{peer}");
+            assert_eq!(ask(peer, "/health"), 200, "{peer}");
+        }
+    }
+
+    #[test]
+    fn required_followers_hold_the_200_back() {
+        let mut node = FakeNode::new();
+        node.settings.http.required_active_followers = 1;
+        node.board.election.send_modify(|view| {
+            view.serves = true;
+            view.serves_until = Timestamp(u64::MAX);
+        });
+        assert!(!is_serving_leader(&node));
+        let mut primary = leaderl_decision::postgres_report::PrimaryReport::default();
+        let row = leaderl_decision::postgres_report::FollowerReport { streaming: true, ..Default::default() };
+        primary.followers.insert(super::super::testing::guid(2), row);
+        node.board
+            .postgres
+            .send_modify(|report| report.state = leaderl_decision::postgres_report::PostgresState::Primary(primary));
+        assert!(is_serving_leader(&node));
+    }
 }

@@ -4,16 +4,14 @@
 //! Does:    keeps the newest in memory, logs each as one line, appends it to `<state_dir>/journal.jsonl`.
 //! Restart: reads the end of the file back.
 
-use super::journal_file::{JournalFile, read_back};
 use crate::blackbox::{Kind, Named, heard};
 use crate::context::NodeContext;
+use crate::ports::{Clock, JOURNAL_FILE, StateFiles};
 use leaderl_decision::model::Epoch;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// So many entries stay in memory.
 const KEPT: usize = 1000;
@@ -64,20 +62,23 @@ pub struct JournalActor;
 /// What JournalActor keeps.
 pub struct JournalState {
     entries: VecDeque<JournalEntry>,
-    file: JournalFile,
+    files: Arc<dyn StateFiles>,
+    clock: Arc<dyn Clock>,
+    /// Lines that were not written because the disk was too slow.
+    dropped: u64,
 }
 
 impl JournalState {
-    fn open(path: PathBuf) -> std::io::Result<Self> {
+    fn open(files: Arc<dyn StateFiles>, clock: Arc<dyn Clock>) -> Self {
         let mut entries: VecDeque<_> =
-            read_back(&path).iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            files.last_lines(JOURNAL_FILE).iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
         entries.drain(..entries.len().saturating_sub(KEPT));
-        Ok(Self { entries, file: JournalFile::open(path)? })
+        Self { entries, files, clock, dropped: 0 }
     }
 
     fn record(&mut self, mut entry: JournalEntry) {
         if entry.at.is_empty() {
-            entry.at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            entry.at = humantime::format_rfc3339_millis(self.clock.wall()).to_string();
         }
         tracing::info!(
             actor = entry.actor,
@@ -89,7 +90,9 @@ impl JournalState {
         );
         if let Ok(mut line) = serde_json::to_string(&entry) {
             line.push('\n');
-            self.file.append(line);
+            if !self.files.append(JOURNAL_FILE, line) {
+                self.dropped += 1;
+            }
         }
         self.entries.push_back(entry);
         if self.entries.len() > KEPT {
@@ -112,7 +115,7 @@ impl Actor for JournalActor {
         _: ActorRef<JournalMessage>,
         node: Self::Arguments,
     ) -> Result<JournalState, ActorProcessingErr> {
-        Ok(JournalState::open(node.settings.node.state_dir.join("journal.jsonl"))?)
+        Ok(JournalState::open(node.files.clone(), node.clock.clone()))
     }
 
     async fn handle(
@@ -135,6 +138,8 @@ impl Actor for JournalActor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::clock::BoottimeClock;
+    use crate::adapters::state_files::StateDir;
 
     fn entry(text: &str) -> JournalEntry {
         JournalEntry { actor: "election".into(), code: "c".into(), text: text.into(), ..JournalEntry::default() }
@@ -143,21 +148,23 @@ mod tests {
     #[test]
     fn entries_survive_a_restart_and_a_broken_line_costs_only_itself() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("state/journal.jsonl");
-        let mut journal = JournalState::open(path.clone()).unwrap();
+        let files = Arc::new(StateDir::new(&directory.path().join("state")));
+        let open = || JournalState::open(files.clone(), Arc::new(BoottimeClock));
+        let mut journal = open();
         for number in 0..1020 {
             journal.record(entry(&number.to_string()));
         }
-        assert_eq!(journal.file.dropped, 0, "the queue holds this many");
+        assert_eq!(journal.dropped, 0, "the queue holds this many");
         assert_eq!(journal.newest(2).iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["1018", "1019"]);
         assert!(!journal.newest(1)[0].at.is_empty());
         drop(journal);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while read_back(&path).len() < 1020 && std::time::Instant::now() < deadline {
+        while files.last_lines(JOURNAL_FILE).len() < 1020 && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }
+        let path = files.path(JOURNAL_FILE);
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "{broken\n").unwrap();
-        let again = JournalState::open(path).unwrap();
+        let again = open();
         assert_eq!(again.entries.len(), KEPT);
         assert_eq!(again.newest(1)[0].text, "1019");
     }

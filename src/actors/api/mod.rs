@@ -9,7 +9,6 @@ pub mod control;
 pub mod facts;
 pub mod http_routes;
 pub mod journal;
-mod journal_file;
 pub mod metrics;
 pub mod orders;
 pub mod status_http;

@@ -28,6 +28,8 @@ use super::leader_key;
 
 /// An unchanged order is repeated this often.
 const REPEAT: Duration = Duration::from_millis(500);
+/// While the VIP is to be gone, it is asked for this often.
+const RELEASE_AGAIN: Duration = Duration::from_millis(20);
 
 /// An unchanged order to the port gate, which stands between clients and the leader.
 const DOOR_REPEAT: Duration = Duration::from_millis(100);
@@ -273,16 +275,12 @@ impl Effects {
                 }
                 Some(Event::CheckpointEnded)
             }),
-            Command::ReleaseVip => self.spawn("release-vip", async move {
-                let asked = |reply| VipMessage::Release { gone: Some(reply) };
-                match ctx.neighbours.vip.call(asked, Duration::from_secs(2)).await {
-                    Ok(()) => Some(Event::VipGone),
-                    Err(why) => {
-                        tracing::warn!(%why, "the VIP is not known to be gone yet");
-                        None
-                    }
+            // Its answer brings the next look, which asks again: unpaced, both actors would spin for as long as PostgreSQL takes.
+            Command::ReleaseVip => {
+                if self.is_due(&command, now, RELEASE_AGAIN) {
+                    self.release_vip();
                 }
-            }),
+            }
             Command::SetDoor { epoch, door } => {
                 if self.is_due(&command, now, DOOR_REPEAT) {
                     // A kind each: shutting must not wait for an opening that is under way.
@@ -328,6 +326,20 @@ impl Effects {
                 tracing::warn!(%epoch, ?door, %why, "the port gate is not as ordered");
             }
             None
+        });
+    }
+
+    fn release_vip(&mut self) {
+        let ctx = self.ctx.clone();
+        self.spawn("release-vip", async move {
+            let asked = |reply| VipMessage::Release { gone: Some(reply) };
+            match ctx.neighbours.vip.call(asked, Duration::from_secs(2)).await {
+                Ok(()) => Some(Event::VipGone),
+                Err(why) => {
+                    tracing::warn!(%why, "the VIP is not known to be gone yet");
+                    None
+                }
+            }
         });
     }
 

@@ -136,14 +136,13 @@ impl Actor for EtcdSessionActor {
     ) -> Result<EtcdSessionState, ActorProcessingErr> {
         blackbox::became("watching");
         let settings = &context.settings;
-        let water = high_water_file::path(&settings.node.state_dir);
         let (handle, watching) = watching::Watching::new(
             watching::Parts {
                 store: context.store.clone(),
                 clock: context.clock.clone(),
                 keys: context.keys.clone(),
                 ttl: settings.election.leader_ttl,
-                high_water: water,
+                files: context.files.clone(),
                 known: context.board.cluster.borrow().clone(),
             },
             publisher(context.clone(), me.clone()),

@@ -102,22 +102,15 @@ pub(super) async fn claim(ctx: &NodeContext, claim: ClaimTxn) -> Event {
 
 fn claim_txn(ctx: &NodeContext, claim: ClaimTxn) -> Result<Txn, StoreError> {
     let keys = &ctx.keys;
-    let mut compares = vec![
-        Compare { key: keys.leader(), mod_revision: claim.leader_revision },
-        Compare { key: keys.voters(), mod_revision: claim.voters_revision },
-        Compare { key: keys.epoch(), mod_revision: claim.epoch_revision },
-        Compare { key: keys.cluster_failover(), mod_revision: claim.cluster_failover_revision },
-        Compare { key: keys.node_failover(&ctx.guid), mod_revision: claim.node_failover_revision },
-    ];
-    for (bidder, revision) in &claim.bids {
-        compares.push(Compare { key: keys.bid(bidder), mod_revision: *revision });
-    }
-    let writes = vec![
+    let compares = claim.compares(keys).into_iter().map(|(key, mod_revision)| Compare { key, mod_revision }).collect();
+    let mut writes = vec![
         put(keys.leader(), &LeaderValue::Holder(claim.holder.clone()))?,
         put(keys.epoch(), &claim.epoch)?,
-        put(keys.history(claim.epoch.epoch), &claim.history)?,
         put(keys.voters(), &claim.voters)?,
     ];
+    if let Some(history) = claim.recorded_history() {
+        writes.push(put(keys.history(history.epoch), history)?);
+    }
     Ok(Txn { compares, writes, else_reads: Vec::new() })
 }
 

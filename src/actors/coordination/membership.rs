@@ -10,7 +10,7 @@ use crate::adapters::etcd_service::config::member_record;
 use crate::adapters::etcd_service::endpoints;
 use crate::blackbox::{self, Kind, Named, heard, own};
 use crate::context::NodeContext;
-use crate::ports::{Compare, StoreError, Txn, TxnAnswer, Write};
+use crate::ports::{Compare, ENDPOINTS_FILE, StoreError, Txn, TxnAnswer, Write};
 use crate::settings::RunMode;
 use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::model::{Revision, Timestamp};
@@ -182,8 +182,9 @@ impl MembershipState {
         self.others = Some(others.clone());
         let context = self.context.clone();
         // Only the next start needs it; a disk that hangs must not hold this actor up.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = endpoints::save(&context.settings, &others) {
+        tokio::spawn(async move {
+            let known = endpoints::document(&others);
+            if let Err(error) = context.files.replace(ENDPOINTS_FILE, known).await {
                 tracing::warn!(%error, "the members' etcd addresses could not be kept");
             }
         });

@@ -15,9 +15,8 @@ use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::model::{Epoch, NodeId, Nonce, Revision};
 use leaderl_decision::postgres_report::{PostgresState, PrimaryReport};
 use leaderl_decision::records::VotersRecord;
-use leaderl_decision::voters::{VoterStep, VotersFacts, VotersState, plan};
+use leaderl_decision::voters::{VoterStep, VotersFacts, VotersState, may_vote, plan, put_compares};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -204,16 +203,6 @@ impl Kept {
     }
 }
 
-/// Members whose copies are complete: an `unsynced` copy never enters V (rule R7).
-fn may_vote(view: &ClusterView, me: &NodeId) -> BTreeSet<NodeId> {
-    view.members
-        .keys()
-        .filter(|node| *node != me)
-        .filter(|node| view.nodes.get(*node).is_some_and(|seen| !seen.record.partially_synced))
-        .cloned()
-        .collect()
-}
-
 fn carry_out(ctx: &Arc<NodeContext>, kept: &mut Kept, step: VoterStep, myself: &ActorRef<VotersMessage>) {
     match step {
         VoterStep::SetNames { names, why } => {
@@ -251,11 +240,9 @@ async fn put(ctx: &NodeContext, record: &VotersRecord, voters: Revision, epoch: 
         }
     };
     let key = ctx.keys.voters();
+    let compares = put_compares(&ctx.keys, voters, epoch);
     let txn = Txn {
-        compares: vec![
-            Compare { key: key.clone(), mod_revision: voters },
-            Compare { key: ctx.keys.epoch(), mod_revision: epoch },
-        ],
+        compares: compares.into_iter().map(|(key, mod_revision)| Compare { key, mod_revision }).collect(),
         writes: vec![Write::Put { key, value }],
         else_reads: Vec::new(),
     };

@@ -6,6 +6,7 @@ use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::heart::protocol::{PostgresProcess, PostgresStop, StopMode, ToolRequest};
 use crate::ports::{GuardianError, PostgresError};
 use leaderl_decision::model::Epoch;
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::replication_plan::{Command, Process, RemakeWork, Source, SyncNames, UnsyncedMark};
 use std::time::Duration;
 
@@ -161,7 +162,9 @@ async fn with_the_server(pass: &Pass, command: &Command) -> Result<(), StepError
         Command::AdvanceSlots { to } => server.advance_slots(*to, limit).await,
         Command::Promote { epoch } => return promote(pass, *epoch).await,
         Command::EndPredecessors(epoch) => {
-            server.end_predecessors(limit).await?;
+            if !planted(Planted::R3PredecessorsLive) {
+                server.end_predecessors(limit).await?;
+            }
             pass.memory.lock().predecessors_ended = Some(*epoch);
             Ok(())
         }

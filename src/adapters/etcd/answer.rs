@@ -6,7 +6,7 @@ use tonic::{Code, ConnectError, Status};
 
 /// Why one member did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CallError {
+pub enum CallError {
     /// Surely nothing happened: no connection, or the member said so before it looked at the request.
     NotSent(String),
     /// etcd refused the request itself; asking another member would end the same.
@@ -16,7 +16,8 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    pub(super) fn detail(&self) -> &str {
+    /// What happened, for people.
+    pub fn detail(&self) -> &str {
         match self {
             Self::NotSent(detail) | Self::Refused(detail) | Self::Unclear(detail) => detail,
         }

@@ -1,7 +1,6 @@
 //! Asking several members: the next one when the last is slow or has failed.
 
 use super::answer::CallError;
-use super::member::Member;
 use crate::ports::{StoreError, TxnAnswer};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::VecDeque;
@@ -10,46 +9,56 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// One member, as far as asking in turn needs to know it.
+pub trait Endpoint: Send + Sync + 'static {
+    /// For people.
+    fn name(&self) -> &str;
+    /// It failed or was slow: it is asked last until it is found well again.
+    fn failed(self: &Arc<Self>, why: &str);
+}
+
 /// How long one member may be silent before another is asked too.
-pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(200);
+pub const HEDGE_AFTER: Duration = Duration::from_millis(200);
 /// The pause before a member is asked again after all have failed a read.
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
 
-struct Finished<T> {
-    member: Arc<Member>,
+struct Finished<M, T> {
+    member: Arc<M>,
     result: Result<T, CallError>,
 }
 
 /// Requests under way and members not asked yet.
-struct Race<'a, T, Ask, Fut>
+struct Race<'a, M, T, Ask, Fut>
 where
-    Ask: Fn(Arc<Member>, Duration) -> Fut,
+    M: Endpoint,
+    Ask: Fn(Arc<M>, Duration) -> Fut,
     Fut: Future<Output = Result<T, CallError>> + Send + 'a,
     T: Send + 'a,
 {
     ask: Ask,
     deadline: Instant,
-    waiting: VecDeque<Arc<Member>>,
+    waiting: VecDeque<Arc<M>>,
     next_at: Instant,
-    running: FuturesUnordered<futures::future::BoxFuture<'a, Finished<T>>>,
-    asked: Vec<(Arc<Member>, Instant)>,
+    running: FuturesUnordered<futures::future::BoxFuture<'a, Finished<M, T>>>,
+    asked: Vec<(Arc<M>, Instant)>,
     failures: Vec<String>,
 }
 
-enum Event<T> {
-    Finished(Finished<T>),
+enum Event<M, T> {
+    Finished(Finished<M, T>),
     Deadline,
     /// Nothing runs and nobody is left to be asked.
     Exhausted,
 }
 
-impl<'a, T, Ask, Fut> Race<'a, T, Ask, Fut>
+impl<'a, M, T, Ask, Fut> Race<'a, M, T, Ask, Fut>
 where
-    Ask: Fn(Arc<Member>, Duration) -> Fut,
+    M: Endpoint,
+    Ask: Fn(Arc<M>, Duration) -> Fut,
     Fut: Future<Output = Result<T, CallError>> + Send + 'a,
     T: Send + 'a,
 {
-    fn new(members: Vec<Arc<Member>>, limit: Duration, ask: Ask) -> Self {
+    fn new(members: Vec<Arc<M>>, limit: Duration, ask: Ask) -> Self {
         let now = Instant::now();
         Self {
             ask,
@@ -62,7 +71,7 @@ where
         }
     }
 
-    async fn next(&mut self) -> Event<T> {
+    async fn next(&mut self) -> Event<M, T> {
         loop {
             if self.running.is_empty() && self.waiting.is_empty() {
                 return Event::Exhausted;
@@ -89,13 +98,13 @@ where
     }
 
     /// Remembers who answered how, so that the next request begins with a member that works.
-    fn note(&mut self, finished: Finished<T>) -> Finished<T> {
+    fn note(&mut self, finished: Finished<M, T>) -> Finished<M, T> {
         self.asked.retain(|(member, _)| !Arc::ptr_eq(member, &finished.member));
         match &finished.result {
             Ok(_) | Err(CallError::Refused(_)) => self.blame_the_silent(HEDGE_AFTER),
             Err(error @ (CallError::NotSent(_) | CallError::Unclear(_))) => {
                 finished.member.failed(error.detail());
-                self.failures.push(format!("{}: {}", finished.member.url, error.detail()));
+                self.failures.push(format!("{}: {}", finished.member.name(), error.detail()));
                 self.next_at = Instant::now();
             }
         }
@@ -109,7 +118,7 @@ where
         }
     }
 
-    fn again(&mut self, member: Arc<Member>) {
+    fn again(&mut self, member: Arc<M>) {
         if self.waiting.is_empty() {
             self.next_at = Instant::now() + ROUND_PAUSE;
         }
@@ -126,9 +135,10 @@ where
 
 /// A read: the first answer counts, and members are asked again until the limit, since a new etcd leader ends pending reads
 /// with an error.
-pub(super) async fn read<'a, T, Ask, Fut>(members: Vec<Arc<Member>>, limit: Duration, ask: Ask) -> Result<T, StoreError>
+pub async fn read<'a, M, T, Ask, Fut>(members: Vec<Arc<M>>, limit: Duration, ask: Ask) -> Result<T, StoreError>
 where
-    Ask: Fn(Arc<Member>, Duration) -> Fut,
+    M: Endpoint,
+    Ask: Fn(Arc<M>, Duration) -> Fut,
     Fut: Future<Output = Result<T, CallError>> + Send + 'a,
     T: Send + 'a,
 {
@@ -146,13 +156,10 @@ where
 }
 
 /// A transaction that may be sent twice: the first `Committed` wins, a `Refused` waits for the copies still under way.
-pub(super) async fn txn<'a, Ask, Fut>(
-    members: Vec<Arc<Member>>,
-    limit: Duration,
-    ask: Ask,
-) -> Result<TxnAnswer, StoreError>
+pub async fn txn<'a, M, Ask, Fut>(members: Vec<Arc<M>>, limit: Duration, ask: Ask) -> Result<TxnAnswer, StoreError>
 where
-    Ask: Fn(Arc<Member>, Duration) -> Fut,
+    M: Endpoint,
+    Ask: Fn(Arc<M>, Duration) -> Fut,
     Fut: Future<Output = Result<TxnAnswer, CallError>> + Send + 'a,
 {
     let mut race = Race::new(members, limit, ask);
@@ -198,9 +205,10 @@ fn settle(
 }
 
 /// A write that must not be sent twice: the next member only when the last surely got nothing.
-pub(super) async fn once<'a, T, Ask, Fut>(members: Vec<Arc<Member>>, limit: Duration, ask: Ask) -> Result<T, StoreError>
+pub async fn once<'a, M, T, Ask, Fut>(members: Vec<Arc<M>>, limit: Duration, ask: Ask) -> Result<T, StoreError>
 where
-    Ask: Fn(Arc<Member>, Duration) -> Fut,
+    M: Endpoint,
+    Ask: Fn(Arc<M>, Duration) -> Fut,
     Fut: Future<Output = Result<T, CallError>> + Send + 'a,
 {
     let deadline = Instant::now() + limit;
@@ -211,11 +219,11 @@ where
             Err(CallError::Refused(detail)) => return Err(StoreError::Refused { detail }),
             Err(CallError::Unclear(detail)) => {
                 member.failed(&detail);
-                return Err(StoreError::Unknown { detail: format!("{}: {detail}", member.url) });
+                return Err(StoreError::Unknown { detail: format!("{}: {detail}", member.name()) });
             }
             Err(CallError::NotSent(detail)) => {
                 member.failed(&detail);
-                failures.push(format!("{}: {detail}", member.url));
+                failures.push(format!("{}: {detail}", member.name()));
             }
         }
     }

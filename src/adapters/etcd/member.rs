@@ -1,6 +1,7 @@
 //! One member's client and its health.
 
 use super::answer::{CallError, classify};
+use super::hedge::Endpoint;
 use etcd_client::{Client, ConnectOptions, Error};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -73,8 +74,19 @@ impl Member {
         self.health().trouble.clone()
     }
 
+    /// One linearizable read: a member that is cut off from the quorum fails it too.
+    async fn answers_probe(&self) -> bool {
+        self.ask(PROBE_LIMIT, |mut client| async move { client.get("leaderl/probe", None).await }).await.is_ok()
+    }
+}
+
+impl Endpoint for Member {
+    fn name(&self) -> &str {
+        &self.url
+    }
+
     /// The member failed or was slow: it is asked last until a probe finds it well.
-    pub(super) fn failed(self: &Arc<Self>, why: &str) {
+    fn failed(self: &Arc<Self>, why: &str) {
         let mut health = self.health();
         if health.trouble.is_none() {
             tracing::info!(member = self.url, why, "etcd member is asked last until it answers again");
@@ -84,11 +96,6 @@ impl Member {
             health.probing = true;
             tokio::spawn(probe(Arc::downgrade(self)));
         }
-    }
-
-    /// One linearizable read: a member that is cut off from the quorum fails it too.
-    async fn answers_probe(&self) -> bool {
-        self.ask(PROBE_LIMIT, |mut client| async move { client.get("leaderl/probe", None).await }).await.is_ok()
     }
 }
 

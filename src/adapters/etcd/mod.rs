@@ -6,10 +6,12 @@
 
 mod answer;
 mod convert;
-mod hedge;
+pub mod hedge;
 mod member;
 mod store;
 mod watch;
+
+pub use answer::CallError;
 
 use crate::ports::StoreError;
 use member::Member;

@@ -2,6 +2,7 @@
 
 use super::answer::{CallError, classify};
 use super::convert;
+use super::hedge::Endpoint;
 use super::member::Member;
 use crate::ports::{KeyValue, StoreError, WatchMessage, WatchStream};
 use async_trait::async_trait;

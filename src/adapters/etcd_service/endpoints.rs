@@ -2,6 +2,7 @@
 
 use super::config::local_url;
 use crate::adapters::etcd::EtcdStore;
+use crate::ports::ENDPOINTS_FILE;
 use crate::settings::private_file::{self, PrivateFileError};
 use crate::settings::{RunMode, Settings};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub struct KnownEndpoints {
 }
 
 fn path(settings: &Settings) -> PathBuf {
-    settings.node.state_dir.join("etcd-endpoints.json")
+    settings.node.state_dir.join(ENDPOINTS_FILE)
 }
 
 /// What was last known; nothing when the file is absent or broken: the local member knows.
@@ -24,10 +25,14 @@ pub fn load(settings: &Settings) -> KnownEndpoints {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
+/// The file's contents for these URLs.
+pub fn document(others: &[String]) -> Vec<u8> {
+    serde_json::json!(KnownEndpoints { others: others.to_vec() }).to_string().into_bytes()
+}
+
 /// Remembers the others' URLs.
 pub fn save(settings: &Settings, others: &[String]) -> Result<(), PrivateFileError> {
-    let known = serde_json::json!(KnownEndpoints { others: others.to_vec() }).to_string();
-    private_file::replace(&path(settings), known.as_bytes(), 0o600)
+    private_file::replace(&path(settings), &document(others), 0o600)
 }
 
 /// The URL asked first: the local member's, or the first of an external etcd.

@@ -3,6 +3,7 @@
 
 use super::ClusterView;
 use crate::model::{Epoch, Reason, Revision};
+use crate::planted::{Planted, planted};
 use serde::{Deserialize, Serialize};
 
 /// The highest this node has seen; kept in `high_water.json`.
@@ -35,6 +36,9 @@ pub enum Urgency {
 impl HighWater {
     /// Why `view` is below what was seen before, if it is; sticky until [`Self::accept`].
     pub fn judge(&self, view: &ClusterView) -> Option<Reason> {
+        if planted(Planted::WentBackIgnored) {
+            return None;
+        }
         if self.went_back.is_some() {
             return self.went_back.clone();
         }

@@ -3,6 +3,7 @@
 use super::{Claiming, Command, Facts, Observing, State, claim, record};
 use crate::cluster::ClusterView;
 use crate::model::Door;
+use crate::planted::{Planted, planted};
 use crate::postgres_report::PostgresState;
 use crate::records::{Holder, LeaderValue, Vacancy};
 
@@ -43,6 +44,10 @@ fn adopt(view: &ClusterView, holder: &Holder, facts: &Facts<'_>) -> (State, Vec<
     else {
         return (State::Observing(Observing::default()), Vec::new());
     };
+    if planted(Planted::R11AdoptsWithoutRenewal) {
+        let hold = claim::hold(facts, holder.epoch, holder.nonce.clone(), acquired_with, holder.seq, leader.revision);
+        return (State::Holding(hold), Vec::new());
+    }
     let nonce = facts.fresh_nonce.clone();
     let seq = holder.seq + 1;
     let renewed = Holder { nonce: nonce.clone(), seq, boot_id: facts.boot_id.to_owned(), ..holder.clone() };

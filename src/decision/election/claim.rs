@@ -5,7 +5,8 @@ use super::requests::Forced;
 use super::{Claiming, Command, Completeness, Event, Facts, Hold, Observing, Stage, State, last_leader, record};
 use crate::cluster::ClusterView;
 use crate::model::{Epoch, NodeId, Nonce, Position, ReplicationMode, Revision, Timeline};
-use crate::records::{EpochRecord, HistoryRecord, Holder, LeaderValue, RequestState, SCHEMA, VotersRecord};
+use crate::planted::{Planted, planted};
+use crate::records::{EpochRecord, HistoryRecord, Holder, Keys, LeaderValue, RequestState, SCHEMA, VotersRecord};
 use std::time::Duration;
 
 /// A claim whose outcome nobody could tell for so long is given up: the seat's own timer goes on.
@@ -36,6 +37,29 @@ pub struct ClaimTxn {
     pub voters: VotersRecord,
 }
 
+impl ClaimTxn {
+    /// Every key that must still have this mod_revision (0: absent).
+    pub fn compares(&self, keys: &Keys) -> Vec<(String, Revision)> {
+        let mut compares = vec![(keys.leader(), self.leader_revision), (keys.epoch(), self.epoch_revision)];
+        if !planted(Planted::ClaimIgnoresVoters) {
+            compares.push((keys.voters(), self.voters_revision));
+        }
+        if !planted(Planted::ClaimIgnoresSwitches) {
+            compares.push((keys.cluster_failover(), self.cluster_failover_revision));
+            compares.push((keys.node_failover(&self.holder.guid), self.node_failover_revision));
+        }
+        if !planted(Planted::ClaimIgnoresBids) {
+            compares.extend(self.bids.iter().map(|(bidder, revision)| (keys.bid(bidder), *revision)));
+        }
+        compares
+    }
+
+    /// `history/<epoch>` as this transaction puts it.
+    pub fn recorded_history(&self) -> Option<&HistoryRecord> {
+        (!planted(Planted::PromoteBeforeHistory)).then_some(&self.history)
+    }
+}
+
 /// Rule R1: V' = (V + last leader) - new leader, q = 1; the last leader again keeps V and q.
 ///
 /// A last leader that is no member any more cannot be asked for its commits: then only the new leader is known to be
@@ -63,7 +87,9 @@ pub(super) fn voters_after(
         return empty;
     }
     let mut voters = old.voters;
-    voters.insert(last);
+    if !planted(Planted::R1LastLeaderNoVoter) {
+        voters.insert(last);
+    }
     voters.remove(me);
     VotersRecord { voters, quorum: 1, ..empty }
 }
@@ -134,7 +160,8 @@ pub(super) fn hold(
 }
 
 fn history(view: &ClusterView, facts: &Facts<'_>, epoch: Epoch, position: Position) -> HistoryRecord {
-    let highest = highest_timeline_before(view, epoch).max(position.timeline);
+    let recorded = if planted(Planted::R9TimelineTwice) { Timeline(1) } else { highest_timeline_before(view, epoch) };
+    let highest = recorded.max(position.timeline);
     HistoryRecord {
         schema: SCHEMA,
         epoch,

@@ -1,7 +1,8 @@
 //! Whether the bids at hand prove that no acknowledged commit is elsewhere (rules R1, R7, R12, R13).
 
 use crate::cluster::{ClusterView, Seen};
-use crate::model::{NodeId, Position, Revision};
+use crate::model::{Epoch, NodeId, Position, Revision};
+use crate::planted::{Planted, planted};
 use crate::records::{BidRecord, LeaderValue};
 
 /// What the bids for one revision of `leader` prove.
@@ -38,9 +39,11 @@ pub fn last_leader(view: &ClusterView) -> Option<NodeId> {
 
 /// Every bid made against `revision`. Any renewal voids all bids.
 pub(super) fn valid_bids(view: &ClusterView, revision: Revision) -> impl Iterator<Item = (&NodeId, &Seen<BidRecord>)> {
-    let counts = revision != Revision(0);
+    // Rule R8: an absent key has revision 0, and so it has every time it is absent.
+    let counts = revision != Revision(0) || planted(Planted::R8BidsOnAbsentKey);
     view.bids.iter().filter(move |(node, bid)| {
-        counts && bid.record.revision == revision && bid.record.guid == **node && view.members.contains_key(*node)
+        let of_this_seat = bid.record.revision == revision || planted(Planted::OlderBidCounts);
+        counts && of_this_seat && bid.record.guid == **node && view.members.contains_key(*node)
     })
 }
 
@@ -48,32 +51,38 @@ pub(super) fn valid_bids(view: &ClusterView, revision: Revision) -> impl Iterato
 pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
     let bids: Vec<_> = valid_bids(view, revision).collect();
     let left_at = final_position(view);
-    if left_at.is_none() && !last_leader_bids(view, &bids) {
+    let last_has_bid = left_at.is_some() || last_leader_bids(view, &bids);
+    if !last_has_bid || planted(Planted::R12LastLeaderNoBid) {
         let voters = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
         if voters.voters.is_empty() {
             return Completeness::Missing { whose: last_leader(view).into_iter().collect(), needed: 1 };
         }
         let quorum = (voters.quorum.max(1) as usize).min(voters.voters.len());
-        let required = voters.voters.len() - quorum + 1;
+        let required = if planted(Planted::OneBidIsEnough) { 1 } else { voters.voters.len() - quorum + 1 };
         let (have, whose): (Vec<_>, Vec<_>) =
             voters.voters.iter().cloned().partition(|voter| bids.iter().any(|(node, _)| *node == voter));
         if have.len() < required {
             return Completeness::Missing { whose, needed: required - have.len() };
         }
     }
-    let highest = bids.iter().max_by_key(|(_, bid)| bid.record.position);
+    let highest = bids.iter().max_by_key(|(_, bid)| order_of(bid.record.position));
     let (mut best, mut best_by) = match highest {
         Some((node, bid)) => (bid.record.position, Some((*node).clone())),
         None => (Position::default(), None),
     };
     if let Some(left_at) = left_at
-        && left_at > best
+        && order_of(left_at) > order_of(best)
     {
         best = left_at;
         best_by = None;
     }
     let used = bids.iter().map(|(node, bid)| ((*node).clone(), bid.revision)).collect();
     Completeness::Complete { best, best_by, used }
+}
+
+/// By which positions are compared: the epoch of the timeline first (rule R13).
+pub(super) fn order_of(position: Position) -> Position {
+    if planted(Planted::R13LsnAlone) { Position { epoch: Epoch(0), ..position } } else { position }
 }
 
 /// The final position in a vacancy counts as the leaver's bid (rule R12).
@@ -88,7 +97,8 @@ fn final_position(view: &ClusterView) -> Option<Position> {
 fn last_leader_bids(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> bool {
     let Some(epoch) = view.epoch.as_ref().map(|seen| &seen.record) else { return false };
     bids.iter().any(|(node, bid)| {
-        **node == epoch.guid
-            && bid.record.token.as_ref().is_some_and(|token| token.epoch == epoch.epoch && token.nonce == epoch.nonce)
+        let token = bid.record.token.as_ref();
+        let same_copy = token.is_some_and(|token| token.epoch == epoch.epoch && token.nonce == epoch.nonce);
+        **node == epoch.guid && (same_copy || planted(Planted::R7TokenIgnored))
     })
 }

@@ -5,8 +5,9 @@ use super::step_down::{Asked, Manner};
 use super::{Command, Event, Facts, Hold, Stage, State, orders, record, step_down};
 use crate::cluster::ClusterView;
 use crate::model::{Door, NodeId, Reason, ReplicationMode, ServiceName};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::{PostgresState, PrimaryReport};
-use crate::records::{RequestKind, RequestState};
+use crate::records::{BidRecord, RequestKind, RequestState, SCHEMA, Token};
 
 pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
     if let Event::Renewed { nonce, seq, t0, revision } = event
@@ -28,8 +29,17 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
     if let Some((cause, manner)) = trouble(&hold, facts) {
         return step_down::begin(hold, cause, manner, None, facts);
     }
+    if planted(Planted::VipBeforeWritable) {
+        commands.push(Command::AssignVip { epoch: hold.epoch });
+    }
+    if planted(Planted::R10BidsWhileHolding)
+        && let Some(bid) = own_bid(&hold, facts)
+    {
+        commands.push(Command::PutBid(bid));
+        return (State::Holding(hold), commands);
+    }
     let armed = is_armed(&hold, facts);
-    if !armed {
+    if !armed && !planted(Planted::PromoteUnarmed) {
         commands.push(Command::Arm { hold: hold.clone() });
         return (State::Holding(hold), commands);
     }
@@ -62,6 +72,22 @@ pub(super) fn let_in(hold: &Hold, facts: &Facts<'_>) -> Command {
     } else {
         Command::SetDoor { epoch: hold.epoch, door: Door::Open }
     }
+}
+
+/// What [`Planted::R10BidsWhileHolding`] bids, once for each hold.
+fn own_bid(hold: &Hold, facts: &Facts<'_>) -> Option<BidRecord> {
+    let view = facts.cluster.filter(|_| hold.stage == Stage::Promoting)?;
+    let (_, position) = facts.postgres.detached?;
+    let bid_before = view.bids.get(facts.me).is_some_and(|bid| bid.record.revision >= view.epoch_revision());
+    (!bid_before).then(|| BidRecord {
+        schema: SCHEMA,
+        guid: facts.me.clone(),
+        revision: hold.revision,
+        position,
+        token: Some(Token { epoch: hold.epoch, nonce: hold.acquired_with.clone() }),
+        ineligible: Vec::new(),
+        priority: facts.priority,
+    })
 }
 
 fn is_armed(hold: &Hold, facts: &Facts<'_>) -> bool {
@@ -97,7 +123,7 @@ fn emergency(hold: &Hold, event: &Event, facts: &Facts<'_>) -> Option<Reason> {
     let Some(heart) = facts.heart else {
         return Some(Reason::new("heart-gone", "heart is gone, and PostgreSQL with it"));
     };
-    if heart.fenced.is_some_and(|fenced| fenced >= hold.epoch) {
+    if heart.fenced.is_some_and(|fenced| fenced >= hold.epoch) && !planted(Planted::LateRenewalRevives) {
         return Some(Reason::new("fenced", "heart has fenced this epoch"));
     }
     if let Some(view) = facts.cluster
@@ -123,7 +149,9 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
     }
     match &facts.postgres.state {
         // A claim rests on a running standby, so this is a crash in every stage.
-        PostgresState::Down { .. } => return quick("postgres-down", "PostgreSQL has ended"),
+        PostgresState::Down { .. } if hold.stage != Stage::Promoting || !planted(Planted::R11HoldAfterVacancy) => {
+            return quick("postgres-down", "PostgreSQL has ended");
+        }
         PostgresState::Stopping if hold.stage != Stage::Promoting => {
             return quick("postgres-down", "PostgreSQL has ended");
         }
@@ -139,6 +167,7 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
             return quick("promotion-slow", "PostgreSQL did not become writable within promote_deadline");
         }
         PostgresState::Unknown
+        | PostgresState::Down { .. }
         | PostgresState::Starting
         | PostgresState::Standby { .. }
         | PostgresState::Promoting { .. }
@@ -197,6 +226,9 @@ fn advance(hold: &mut Hold, primary: &PrimaryReport, facts: &Facts<'_>, commands
 }
 
 fn voters_have_it(primary: &PrimaryReport, facts: &Facts<'_>) -> bool {
+    if planted(Planted::R6ClientsLetInEarly) {
+        return true;
+    }
     let Some(record) = facts.cluster.and_then(|view| view.voters.as_ref()).map(|seen| &seen.record) else {
         return false;
     };

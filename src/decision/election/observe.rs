@@ -1,10 +1,11 @@
 //! Observing: somebody else leads, or the seat is stale or empty and this node bids for it.
 
-use super::completeness::valid_bids;
+use super::completeness::{order_of, valid_bids};
 use super::requests::{self, Forced};
 use super::{Command, Completeness, Event, Facts, Observing, State, claim, completeness, last_leader, orders};
 use crate::cluster::{ClusterView, Seen};
 use crate::model::{Epoch, NodeId, Position, Reason, ReplicationMode, Revision, Timestamp};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::PostgresOrder;
 use crate::records::{BidRecord, LeaderValue, Vacancy};
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(super) fn seat(leader: Option<&Seen<LeaderValue>>, facts: &Facts<'_>) -> Sea
         }
         LeaderValue::Holder(_) => Seat::Bidding { open_at: leader.at.plus(facts.timing.ttl), designated: None },
         // Nobody knows whether the former holder is fenced: D runs from here (rule R8).
-        LeaderValue::Vacancy(vacancy) if vacancy.left_by.is_none() => {
+        LeaderValue::Vacancy(vacancy) if vacancy.left_by.is_none() && !planted(Planted::AbsentKeyIsVacancy) => {
             Seat::Bidding { open_at: leader.at.plus(facts.timing.ttl), designated: None }
         }
         LeaderValue::Vacancy(vacancy) => {
@@ -73,14 +74,16 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
     }
     let mut commands = leftovers(facts);
     match seat(view.leader.as_ref(), facts) {
+        Seat::Absent if planted(Planted::R8BidsOnAbsentKey) => {
+            return bid(state, view, facts, commands, facts.now, None);
+        }
         Seat::Absent => create_vacancy(&mut state, view, facts, &mut commands),
         Seat::Taken { by, epoch } => {
             state.confirmed = None;
             state.complete_since = None;
-            let revision = view.leader.as_ref().map(|leader| leader.revision).unwrap_or_default();
             if by == *facts.me {
                 commands.extend(stop_renewing(view));
-            } else if let Ok(order) = orders::follow(view, facts, &by, epoch, revision) {
+            } else if let Ok(order) = orders::follow(view, facts, &by, epoch, view.leader_revision()) {
                 commands.push(Command::OrderPostgres(order));
             }
         }
@@ -140,8 +143,7 @@ fn bid(
     open_at: Timestamp,
     designated: Option<&NodeId>,
 ) -> (State, Vec<Command>) {
-    let Some(leader) = &view.leader else { return (State::Observing(state), commands) };
-    let revision = leader.revision;
+    let revision = view.leader_revision();
     if state.confirmed != Some(revision) {
         if state.busy_since.is_none() {
             state.busy_since = Some(facts.now);
@@ -188,8 +190,9 @@ fn put_bid(
     revision: Revision,
     commands: &mut Vec<Command>,
 ) {
-    let Some((promised, position)) = facts.postgres.detached else { return };
-    if promised != revision || state.busy_since.is_some() || facts.postgres.unsynced.is_some() {
+    let Some((promised, position)) = proven_position(facts, revision) else { return };
+    let unsynced = facts.postgres.unsynced.is_some() && !planted(Planted::R7UnsyncedBids);
+    if promised != revision || state.busy_since.is_some() || unsynced {
         return;
     }
     let bid = BidRecord {
@@ -209,6 +212,14 @@ fn put_bid(
     commands.push(Command::PutBid(bid));
 }
 
+/// Where this copy ends for good, and the promised revision until which it stays there.
+fn proven_position(facts: &Facts<'_>, revision: Revision) -> Option<(Revision, Position)> {
+    if planted(Planted::BidWithoutPromise) {
+        return facts.postgres.position.map(|position| (revision, position));
+    }
+    facts.postgres.detached
+}
+
 /// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has.
 fn source_to_catch_up_from(
     state: &Observing,
@@ -223,7 +234,8 @@ fn source_to_catch_up_from(
     let cannot_lead = view.bids.get(source).is_some_and(|bid| !bid.record.ineligible.is_empty());
     let could_lead = facts.ineligible().is_empty() && facts.postgres.promised == revision;
     let waited = facts.now.since(since) > CATCH_UP_AFTER;
-    (source != facts.me && mine < *best && cannot_lead && could_lead && waited)
+    let behind = order_of(mine) < order_of(*best) && !planted(Planted::R14NoCatchUp);
+    (source != facts.me && behind && cannot_lead && could_lead && waited)
         .then(|| orders::catch_up(view, facts, source, revision))
         .flatten()
 }
@@ -238,8 +250,8 @@ pub(super) fn may_claim(
     designated: Option<&NodeId>,
     forced: Option<&Forced>,
 ) -> Result<(), Reason> {
-    let Some(leader) = &view.leader else { return Err(Reason::new("key-absent", "the leader key is absent")) };
-    let mine = my_valid_bid(view, facts, leader.revision)?;
+    let revision = view.leader_revision();
+    let mine = my_valid_bid(view, facts, revision)?;
     if facts.now < open_at {
         return Err(Reason::new("not-yet", "the last renewal is younger than leader_ttl"));
     }
@@ -269,23 +281,24 @@ pub(super) fn may_claim(
         return Err(Reason::new("flapping", "this node lost its leadership too often lately: others go first"));
     }
     if facts.mode == ReplicationMode::Async {
-        return best_of_window(view, facts, judged, leader, mine);
+        return best_of_window(view, facts, judged, mine);
     }
     match judged {
+        Completeness::Missing { .. } if planted(Planted::SyncSetNotChecked) => Ok(()),
         Completeness::Missing { whose, needed } => Err(bids_missing(view, whose, *needed)),
         Completeness::Complete { best, best_by, .. } => {
-            if mine < *best {
+            if order_of(mine) < order_of(*best) && !planted(Planted::LesserBidCampaigns) {
                 let of = best_by.as_ref().map_or_else(|| "the last leader".to_owned(), |by| view.name_of(by));
                 return Err(Reason::new("behind-best", format!("{of} has more of the write-ahead log")));
             }
-            wait_for_rank(state, view, facts, mine, leader.revision)
+            wait_for_rank(state, view, facts, mine, revision)
         }
     }
 }
 
 fn my_valid_bid(view: &ClusterView, facts: &Facts<'_>, revision: Revision) -> Result<Position, Reason> {
     let bid = valid_bids(view, revision).find(|(node, _)| *node == facts.me);
-    let detached = facts.postgres.detached.filter(|(promised, _)| *promised == revision);
+    let detached = proven_position(facts, revision).filter(|(promised, _)| *promised == revision);
     match (bid, detached) {
         (Some((_, bid)), Some((_, position))) if bid.record.position == position => Ok(position),
         (Some(_) | None, Some(_) | None) => {
@@ -295,6 +308,9 @@ fn my_valid_bid(view: &ClusterView, facts: &Facts<'_>, revision: Revision) -> Re
 }
 
 fn switches_allow(view: &ClusterView, facts: &Facts<'_>) -> Result<(), Reason> {
+    if planted(Planted::SwitchOffIgnored) {
+        return Ok(());
+    }
     // The last leader taking over again is no change of leadership.
     if !view.cluster_failover_on() && last_leader(view).as_ref() != Some(facts.me) {
         return Err(Reason::new("cluster-failover-off", "failover is switched off for the cluster"));
@@ -311,14 +327,8 @@ fn bids_missing(view: &ClusterView, whose: &[NodeId], needed: usize) -> Reason {
 }
 
 /// Without synchronous commit: after a bid window the best position takes the key; a proven complete set need not wait.
-fn best_of_window(
-    view: &ClusterView,
-    facts: &Facts<'_>,
-    judged: &Completeness,
-    leader: &Seen<LeaderValue>,
-    mine: Position,
-) -> Result<(), Reason> {
-    let best = valid_bids(view, leader.revision).map(|(_, bid)| bid.record.position).max().unwrap_or_default();
+fn best_of_window(view: &ClusterView, facts: &Facts<'_>, judged: &Completeness, mine: Position) -> Result<(), Reason> {
+    let best = valid_bids(view, view.leader_revision()).map(|(_, bid)| bid.record.position).max().unwrap_or_default();
     if mine < best {
         return Err(Reason::new("behind-best", "another node has more of the write-ahead log"));
     }
@@ -327,7 +337,8 @@ fn best_of_window(
     {
         return Ok(());
     }
-    if facts.now < leader.at.plus(facts.timing.bid_window()) {
+    let since = view.leader.as_ref().map(|leader| leader.at).unwrap_or_default();
+    if facts.now < since.plus(facts.timing.bid_window()) {
         return Err(Reason::new("bid-window", "bids are still being collected"));
     }
     Ok(())
@@ -370,8 +381,7 @@ pub(super) fn reasons(state: &Observing, facts: &Facts<'_>) -> Vec<Reason> {
             reasons.extend(facts.ineligible());
         }
         Seat::Bidding { open_at, designated } => {
-            let revision = view.leader.as_ref().map(|leader| leader.revision).unwrap_or_default();
-            let judged = completeness(view, revision);
+            let judged = completeness(view, view.leader_revision());
             let claim = may_claim(state, view, facts, &judged, open_at, designated.as_ref(), None);
             reasons.extend(facts.ineligible());
             reasons.extend(claim.err());

@@ -3,6 +3,7 @@
 use super::{Facts, Hold};
 use crate::cluster::ClusterView;
 use crate::model::{Epoch, NodeId, Position, Reason, Revision, Timeline};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::{FollowOrder, LeadOrder, PostgresOrder};
 use crate::records::{HistoryRecord, MemberRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,13 +90,17 @@ pub(super) fn catch_up(
 
 /// The order to be the primary of a hold whose arming heart has acknowledged.
 pub(super) fn lead(view: &ClusterView, facts: &Facts<'_>, hold: &Hold) -> Option<PostgresOrder> {
-    let recorded = view.history.get(&hold.epoch)?;
+    let timeline = match view.history.get(&hold.epoch) {
+        Some(recorded) => recorded.timeline,
+        None if planted(Planted::PromoteBeforeHistory) => Timeline(highest_timeline_before(view, hold.epoch).0 + 1),
+        None => return None,
+    };
     let voters = view.voters.as_ref()?;
     let sync_names: BTreeSet<NodeId> = voters.record.voters.clone();
     Some(PostgresOrder::Lead(LeadOrder {
         epoch: hold.epoch,
         nonce: hold.acquired_with.clone(),
-        timeline: recorded.timeline,
+        timeline,
         highest_timeline: highest_timeline_before(view, hold.epoch),
         sync_names,
         sync_quorum: voters.record.quorum.max(1),
@@ -105,5 +110,6 @@ pub(super) fn lead(view: &ClusterView, facts: &Facts<'_>, hold: &Hold) -> Option
 }
 
 fn names_me(view: &ClusterView, me: &NodeId) -> bool {
-    view.voters.as_ref().is_some_and(|voters| voters.record.voters.contains(me))
+    let named = view.voters.as_ref().is_some_and(|voters| voters.record.voters.contains(me));
+    named && !planted(Planted::R7VoterRebuilt)
 }

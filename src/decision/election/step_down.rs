@@ -6,6 +6,7 @@
 
 use super::{Command, DownPhase, Event, Facts, Hold, Observing, Stage, State, SteppingDown, hold, record};
 use crate::model::{Door, NodeId, Position, Reason};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::{PostgresOrder, PostgresState};
 use crate::records::{RequestState, SCHEMA, Vacancy};
 use std::time::Duration;
@@ -90,6 +91,9 @@ pub(super) fn step(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> 
         down.hold.seq = *seq;
         down.hold.t0 = *t0;
         down.hold.revision = *revision;
+        if planted(Planted::LateRenewalRevives) {
+            return (State::Holding(down.hold), Vec::new());
+        }
     }
     let lost = matches!(event, Event::HoldLost { nonce } if *nonce == down.hold.nonce) || *event == Event::HeartSilent;
     let late = facts.now.since(down.hold.t0) >= facts.timing.step_down_after();
@@ -149,7 +153,8 @@ fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) 
 /// outlive the postmaster): then nothing is resigned, and D runs.
 fn postgres_gone(facts: &Facts<'_>) -> bool {
     let down = matches!(facts.postgres.state, PostgresState::Down { .. });
-    down && facts.heart.is_some_and(|heart| heart.postgres_gone)
+    let reaped = facts.heart.is_some_and(|heart| heart.postgres_gone) || planted(Planted::ResignBeforeReaped);
+    down && reaped
 }
 
 fn releasing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
@@ -197,6 +202,9 @@ fn final_position(down: &SteppingDown, facts: &Facts<'_>) -> Option<Position> {
 }
 
 fn vacating(down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {
+    if planted(Planted::R11HoldAfterVacancy) && *event == Event::VacancySent {
+        return (State::Holding(Hold { stage: Stage::Promoting, since: facts.now, ..down.hold }), Vec::new());
+    }
     if *event == Event::VacancySent || facts.now.since(down.since) > VACATE_LIMIT {
         return (State::Observing(Observing::default()), Vec::new());
     }

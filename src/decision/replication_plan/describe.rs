@@ -3,6 +3,7 @@
 use super::observed::{DataSeen, Observed, Process, RemakeWork, ServerSeen, Upstream};
 use crate::model::NodeId;
 use crate::model::{Epoch, Position, Revision, Timeline};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::{FollowerReport, PostgresReport, PostgresState, PrimaryReport};
 use crate::records::MemberRecord;
 use std::collections::BTreeMap;
@@ -15,8 +16,10 @@ use std::collections::BTreeMap;
 pub fn proven_detached(seen: &Observed) -> Option<Revision> {
     let server = seen.server.as_ref()?;
     let Upstream::Sentinel { revision, name } = &seen.files.upstream else { return None };
-    let hangs = server.at_sentinel.as_ref() == Some(name);
-    (server.in_recovery && hangs && server.waiting_for_wal && !server.paused).then_some(*revision)
+    let let_go = planted(Planted::R5DetachedOnSight) && server.streaming_from.is_none();
+    let hangs = server.at_sentinel.as_ref() == Some(name) || let_go;
+    let replayed = (server.waiting_for_wal && !server.paused) || planted(Planted::PositionBeforeReplay);
+    (server.in_recovery && hangs && replayed).then_some(*revision)
 }
 
 /// Turns an observation into a report. `members` gives addresses their names; `promoting` is the epoch of a promotion under way.
@@ -106,14 +109,19 @@ fn primary(seen: &Observed, server: &ServerSeen) -> PrimaryReport {
         let row = FollowerReport { streaming: sender.streaming, flushed: sender.flushed, counted: sender.counted };
         (node.clone(), row)
     });
+    let (sync_names, names_effective_at) = if planted(Planted::R3NamesUnproven) {
+        (Some(seen.files.sync_names.names.clone()), Some(server.position))
+    } else {
+        (proven.map(|(names, _)| names.names.clone()), proven.map(|(_, at)| *at))
+    };
     PrimaryReport {
         epoch,
         timeline: server.timeline,
         promoted_at: server.promoted_at,
         writable: memory.written == Some(epoch) && seen.epochs.get(&server.timeline) == Some(&epoch),
         flushed: server.position,
-        sync_names: proven.map(|(names, _)| names.names.clone()),
-        names_effective_at: proven.map(|(_, at)| *at),
+        sync_names,
+        names_effective_at,
         followers: followers.collect(),
     }
 }

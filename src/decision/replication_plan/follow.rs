@@ -7,12 +7,13 @@ use super::observed::{
 };
 use super::plan::{Plan, aim_at_sentinel, housekeeping, prove, remake_first, start};
 use crate::model::{Lsn, Timeline};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::FollowOrder;
 
 pub(super) fn plan(order: &FollowOrder, seen: &Observed) -> Plan {
     let source = Source { node: order.leader.clone(), address: order.address.clone(), port: order.port };
     let allowed = order.catch_up || order.leader_revision > seen.files.promised;
-    if !allowed {
+    if !allowed && !planted(Planted::R4PromiseForgotten) {
         return promised(order, seen);
     }
     match (seen.process, &seen.server) {
@@ -79,12 +80,16 @@ fn from_files(order: &FollowOrder, source: Source, seen: &Observed) -> Plan {
     }
     let work = |work| UnsyncedMark { cause: format!("diverged from epoch {}", order.epoch), work, target: None };
     let timeline = (!order.catch_up).then(|| newest_timeline(order)).flatten();
-    Plan::commands(vec![
+    let mut commands = vec![
         Command::AwaitSourceCheckpoint { source: source.clone(), timeline },
         Command::MarkUnsynced(work(RemakeWork::RewindBegun)),
         Command::Rewind(source),
         Command::MarkUnsynced(work(RemakeWork::CatchUp)),
-    ])
+    ];
+    if planted(Planted::RewindWithoutMark) {
+        commands.retain(|command| !matches!(command, Command::MarkUnsynced(_)));
+    }
+    Plan::commands(commands)
 }
 
 /// Streaming cannot bring this copy up to date: it is made anew.
@@ -169,7 +174,10 @@ fn leave_the_mark(
 }
 
 fn aim_at(source: &Source, order: &FollowOrder, seen: &Observed) -> Option<Command> {
-    let there = matches!(&seen.files.upstream, Upstream::Node(at) if at == source);
+    let there = match &seen.files.upstream {
+        Upstream::Node(at) => at == source || planted(Planted::FollowsOldEpoch),
+        Upstream::Unset | Upstream::Sentinel { .. } => false,
+    };
     let (revision, catch_up) = (order.leader_revision, order.catch_up);
     (!there).then(|| Command::PointAt { source: source.clone(), revision, catch_up })
 }

@@ -4,18 +4,19 @@ use super::command::Command;
 use super::describe::proven_detached;
 use super::observed::{DataSeen, Observed, Process, ServerSeen, SyncNames, Upstream};
 use super::plan::{NamesWish, Plan, aim_at_sentinel, housekeeping, prove, start};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::LeadOrder;
 use crate::records::Token;
 
 pub(super) fn plan(order: &LeadOrder, names: Option<&NamesWish>, seen: &Observed) -> Plan {
     let armed = seen.armed.is_some_and(|(epoch, fence_at)| epoch == order.epoch && fence_at > seen.now);
-    if !armed {
+    if !armed && !planted(Planted::PromoteUnarmed) {
         return Plan::waits("not-armed", format!("leaderl-heart is not armed for epoch {}", order.epoch));
     }
     if matches!(seen.files.data, DataSeen::Missing) {
         return Plan::waits("no-data-directory", "there is no data directory to lead with");
     }
-    if let Some(mark) = &seen.files.unsynced {
+    if let Some(mark) = seen.files.unsynced.as_ref().filter(|_| !planted(Planted::R7UnsyncedBids)) {
         return Plan::waits("unsynced", format!("this copy is not in sync ({}); it must not lead", mark.cause));
     }
     if seen.process == Process::Gone {
@@ -43,11 +44,11 @@ fn promote(order: &LeadOrder, server: &ServerSeen, seen: &Observed) -> Vec<Comma
         commands.push(Command::WriteToken(token));
     }
     let names = SyncNames { names: order.sync_names.clone(), quorum: order.sync_quorum };
-    if !same_names(&seen.files.sync_names, &names) {
+    if !same_names(&seen.files.sync_names, &names) && !planted(Planted::NamesAfterPromotion) {
         commands.push(Command::WriteSyncNames(names));
     }
     commands.extend(housekeeping(&order.members, server, seen));
-    if order.highest_timeline > server.timeline {
+    if order.highest_timeline > server.timeline && !planted(Planted::R9TimelineTwice) {
         commands.push(Command::PlaceHistory { after: server.timeline, up_to: order.highest_timeline });
     }
     // The reload is not conditional: the names may have been written by a plan that got no further.
@@ -56,7 +57,8 @@ fn promote(order: &LeadOrder, server: &ServerSeen, seen: &Observed) -> Vec<Comma
 }
 
 fn lead(order: &LeadOrder, names: Option<&NamesWish>, server: &ServerSeen, seen: &Observed) -> Plan {
-    if seen.files.token.as_ref().map(|token| token.epoch) != Some(order.epoch) {
+    let other_epoch = seen.files.token.as_ref().map(|token| token.epoch) != Some(order.epoch);
+    if other_epoch && !planted(Planted::R6RestartedInPlace) {
         // Promoted under another epoch: never reused (rule R6). It comes up again as a standby.
         return Plan::commands(vec![Command::StopPostgres { fast: true }]);
     }

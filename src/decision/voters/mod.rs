@@ -8,10 +8,11 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cluster::Seen;
+use crate::cluster::{ClusterView, Seen};
 use crate::model::{Epoch, Lsn, NodeId, ReplicationMode, Revision, Timestamp};
+use crate::planted::{Planted, planted};
 use crate::postgres_report::{FollowerReport, PrimaryReport};
-use crate::records::{SCHEMA, VotersRecord};
+use crate::records::{Keys, SCHEMA, VotersRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -73,11 +74,30 @@ pub enum VoterStep {
     },
 }
 
+/// Members whose copies are complete: an `unsynced` copy never enters V (rule R7).
+pub fn may_vote(view: &ClusterView, me: &NodeId) -> BTreeSet<NodeId> {
+    let complete = |node: &NodeId| view.nodes.get(node).is_some_and(|seen| !seen.record.partially_synced);
+    let may = |node: &&NodeId| *node != me && (complete(node) || planted(Planted::R7UnsyncedVotes));
+    view.members.keys().filter(may).cloned().collect()
+}
+
+/// Every key that must still have this mod_revision for a put of the record (rule R2).
+pub fn put_compares(keys: &Keys, voters_revision: Revision, epoch_revision: Revision) -> Vec<(String, Revision)> {
+    let mut compares = Vec::new();
+    if !planted(Planted::VoterChangeIgnoresVoters) {
+        compares.push((keys.voters(), voters_revision));
+    }
+    if !planted(Planted::VoterChangeIgnoresEpoch) {
+        compares.push((keys.epoch(), epoch_revision));
+    }
+    compares
+}
+
 /// The next step, or none: nothing to change, or something to wait for.
 pub fn plan(state: &mut VotersState, facts: &VotersFacts<'_>) -> Option<VoterStep> {
     let step = next_change(state, facts)?;
     match step {
-        VoterStep::SetNames { .. } if !state.own_put => put(
+        VoterStep::SetNames { .. } if !state.own_put && !planted(Planted::R2NoOwnPut) => put(
             facts,
             facts.record.record.voters.clone(),
             "the record is put again, so that no late put of another can follow",
@@ -99,14 +119,20 @@ fn next_change(state: &mut VotersState, facts: &VotersFacts<'_>) -> Option<Voter
     if voters.is_empty() {
         return from_nobody(state, facts, names, &good, effective_at);
     }
+    if !names.is_subset(voters) && planted(Planted::RemovedInEtcdFirst) {
+        return Some(set_names(names.intersection(voters).cloned().collect(), "planted"));
+    }
     if !names.is_subset(voters) {
         // Somebody else changed the names. V must contain them before anything else may happen.
         return put(facts, voters.union(names).cloned().collect(), "names outside the record are added to it");
     }
-    if names.is_empty() {
+    if names.is_empty() && !planted(Planted::DegradedInPostgresFirst) {
         return Some(set_names(voters.clone(), "PostgreSQL waits for nobody although there are voters"));
     }
     let newcomers: BTreeSet<_> = good.difference(voters).cloned().collect();
+    if !newcomers.is_empty() && planted(Planted::AddedInPostgresFirst) {
+        return Some(set_names(names.union(&newcomers).cloned().collect(), "planted"));
+    }
     if !newcomers.is_empty() {
         return put(facts, voters.union(&newcomers).cloned().collect(), "a follower streams: etcd first");
     }
@@ -116,16 +142,20 @@ fn next_change(state: &mut VotersState, facts: &VotersFacts<'_>) -> Option<Voter
         return Some(set_names(names.union(&to_name).cloned().collect(), "the new voter is recorded: now PostgreSQL"));
     }
     if good.is_empty() {
-        return lonely(state, facts);
+        return lonely(state, facts, names);
     }
     let gone: BTreeSet<_> = names.iter().filter(|node| is_missing(state, facts, node)).cloned().collect();
     let rest: BTreeSet<_> = names.difference(&gone).cloned().collect();
-    if !gone.is_empty() && !rest.is_empty() && rest.iter().any(|node| good.contains(node)) {
+    let replaced = !gone.is_empty() && rest.iter().any(|node| good.contains(node));
+    if replaced && planted(Planted::RemovedInEtcdFirst) {
+        return put(facts, rest, "planted");
+    }
+    if replaced && !planted(Planted::R15LostVoterStays) {
         return Some(set_names(rest, "a voter does not stream any more: PostgreSQL first"));
     }
     if !unnamed.is_empty() {
         // A removal under way: every remaining voter must have what was acknowledged before it took effect.
-        let caught_up = names.iter().all(|node| flushed(facts, node).is_some_and(|lsn| lsn >= effective_at));
+        let caught_up = names.iter().all(|node| caught_up(facts, node, effective_at));
         return caught_up
             .then(|| put(facts, names.clone(), "the removed voter's share is flushed by the rest"))
             .flatten();
@@ -160,6 +190,11 @@ fn is_missing(state: &VotersState, facts: &VotersFacts<'_>, node: &NodeId) -> bo
     state.missing_since.get(node).is_some_and(|since| facts.now.since(*since) >= BLINK)
 }
 
+/// Whether the node has flushed everything that was acknowledged before the names took effect.
+fn caught_up(facts: &VotersFacts<'_>, node: &NodeId, effective_at: Lsn) -> bool {
+    flushed(facts, node).is_some_and(|lsn| lsn >= effective_at || planted(Planted::CatchUpNotAwaited))
+}
+
 fn flushed(facts: &VotersFacts<'_>, node: &NodeId) -> Option<Lsn> {
     facts.primary.followers.get(node).filter(|row: &&FollowerReport| row.streaming).map(|row| row.flushed)
 }
@@ -175,9 +210,12 @@ fn from_nobody(
     if names.is_empty() {
         // Back from degraded: one voter first, in PostgreSQL first.
         let first = good.iter().max_by_key(|node| flushed(facts, node))?;
+        if planted(Planted::ReturnedInEtcdFirst) {
+            return put(facts, BTreeSet::from([first.clone()]), "planted");
+        }
         return Some(set_names(BTreeSet::from([first.clone()]), "a follower is back: PostgreSQL first"));
     }
-    if names.iter().any(|node| good.contains(node) && flushed(facts, node).is_some_and(|lsn| lsn >= effective_at)) {
+    if names.iter().any(|node| good.contains(node) && caught_up(facts, node, effective_at)) {
         return put(facts, names.clone(), "the voter has flushed everything acknowledged before");
     }
     if names.iter().any(|node| good.contains(node)) {
@@ -197,10 +235,13 @@ fn from_nobody(
 }
 
 /// Nobody streams. `quorum` degrades after its time, through etcd first; `strict` lets commits wait.
-fn lonely(state: &VotersState, facts: &VotersFacts<'_>) -> Option<VoterStep> {
+fn lonely(state: &VotersState, facts: &VotersFacts<'_>, names: &BTreeSet<NodeId>) -> Option<VoterStep> {
     let over = state.lonely_since.is_some_and(|since| facts.now.since(since) >= facts.degrade_after);
     if facts.mode != ReplicationMode::Quorum || !over {
         return None;
+    }
+    if planted(Planted::DegradedInPostgresFirst) && !names.is_empty() {
+        return Some(set_names(BTreeSet::new(), "planted"));
     }
     put(facts, BTreeSet::new(), "no follower streams: degraded, etcd first")
 }

@@ -2,6 +2,7 @@
 
 use super::super::protocol::{HeartOrder, HeartRequest, PostgresStart, ToolRequest};
 use super::*;
+use leaderl_decision::planted::{Planted, planted};
 
 /// The kernel's lifetime may last up to this many hundredths of the seconds asked for (its timer rounds up by about 8 %).
 const LIFETIME_STRETCH_PERCENT: u64 = 108;
@@ -74,7 +75,7 @@ impl Guard {
             if let Some(old) = daemon.connection.take_if(|old| *old != asked.connection) {
                 self.effects.push(Effect::CloseConnection(old));
             }
-            if daemon.pid == pid {
+            if daemon.pid == pid || planted(Planted::TwoDaemons) {
                 self.daemon = None;
             } else {
                 self.effects.push(Effect::KillDaemon);
@@ -109,7 +110,7 @@ impl Guard {
     }
 
     fn check_lease(&self, lease: &ArmedLease, now: Timestamp) -> Result<(), String> {
-        if self.fenced.is_some_and(|fenced| lease.epoch <= fenced) {
+        if self.fenced.is_some_and(|fenced| lease.epoch <= fenced) && !planted(Planted::LateRenewalRevives) {
             return Err(format!("epoch {} is fenced", lease.epoch));
         }
         if lease.fence_at <= now {
@@ -139,7 +140,7 @@ impl Guard {
         }
         self.highest = lease.epoch;
         self.gate.armed_for(lease.epoch);
-        self.armed = Some(lease);
+        self.armed = Some(Self::as_counted(lease, now));
         Ok(())
     }
 
@@ -155,7 +156,7 @@ impl Guard {
         if lease.seq < armed.seq || lease.fence_at < armed.fence_at {
             return Err(format!("renewal {} is older than {}", lease.seq, armed.seq));
         }
-        self.armed = Some(lease);
+        self.armed = Some(Self::as_counted(lease, now));
         Ok(())
     }
 
@@ -285,6 +286,14 @@ impl Guard {
     }
 
     /// A refresh that was late must not leave the address beyond the deadline: shorten or remove it (P17).
+    /// A planted bug counts the deadline from when heart hears of it.
+    fn as_counted(lease: ArmedLease, now: Timestamp) -> ArmedLease {
+        if planted(Planted::RelativeDeadline) {
+            return ArmedLease { fence_at: now.plus(lease.fence_at.since(lease.t0)), ..lease };
+        }
+        lease
+    }
+
     pub(super) fn vips_refreshed(
         &mut self,
         asked: Option<Asker>,
@@ -303,7 +312,7 @@ impl Guard {
             self.answer(asked, Some(reason.clone()));
             return self.drop_vips();
         }
-        if failed.is_none() && outlives(now, valid_s, armed.fence_at) {
+        if failed.is_none() && !planted(Planted::VipRefreshUnchecked) && outlives(now, valid_s, armed.fence_at) {
             match vip_lifetime(now, armed.fence_at) {
                 Some(_) => return self.refresh_vips(asked, now),
                 None => self.effects.push(Effect::RemoveVips(self.vips.clone())),

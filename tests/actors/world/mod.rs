@@ -12,10 +12,12 @@ use host::{GoodDisks, Kernel, PausedClock};
 use leaderl::actors::Neighbours;
 use leaderl::actors::api::control::Control;
 use leaderl::actors::api::http_routes::is_serving_leader;
+use leaderl::adapters::doors::RealDoors;
 use leaderl::adapters::etcd_service::config::member_record;
 use leaderl::adapters::etcd_service::seed::seed_new_cluster;
 use leaderl::adapters::search::LocalSearchEngine;
 use leaderl::adapters::services::service_control;
+use leaderl::adapters::state_files::StateDir;
 use leaderl::board::Board;
 use leaderl::context::NodeContext;
 use leaderl::daemon::{DaemonError, run_node};
@@ -156,6 +158,8 @@ impl World {
             search: Arc::new(LocalSearchEngine::new(&node.settings).unwrap()),
             neighbours: Neighbours::new(),
             clock: self.clock.clone(),
+            files: Arc::new(StateDir::new(&node.settings.node.state_dir)),
+            doors: Arc::new(RealDoors),
             settings: node.settings.clone(),
             secrets: self.secrets.clone(),
         });

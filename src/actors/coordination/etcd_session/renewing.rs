@@ -5,6 +5,7 @@ use crate::stop_points::{StopPoint, reach};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use leaderl_decision::model::Revision;
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::renewal::{Attempt, Confirmed, Outcome, Renewal, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,8 +147,11 @@ impl Renewing {
         match verdict {
             Verdict::Wait => {}
             Verdict::Read => flights.read_wanted = true,
-            Verdict::Confirmed(confirmed) => {
+            Verdict::Confirmed(mut confirmed) => {
                 flights.read_wanted = false;
+                if planted(Planted::DeadlineFromReply) {
+                    confirmed.t0 = self.clock.now();
+                }
                 (self.report)(News::Confirmed(confirmed));
             }
             Verdict::Lost => return true,

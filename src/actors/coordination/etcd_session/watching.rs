@@ -2,12 +2,11 @@
 
 use super::AbortOnDrop;
 use super::high_water_file::{self, Mark};
-use crate::ports::{Clock, CoordinationStore, StoreError, WatchMessage};
+use crate::ports::{Clock, CoordinationStore, HIGH_WATER_FILE, StateFiles, StoreError, WatchMessage};
 use leaderl_decision::cluster::high_water::{HighWater, Urgency};
 use leaderl_decision::cluster::{ClusterView, Entry};
 use leaderl_decision::model::{Reason, Revision};
 use leaderl_decision::records::Keys;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,8 +29,8 @@ pub struct Parts {
     pub keys: Keys,
     /// D: views are published at least each D/10; a stream silent for D/5 (at least 1 s) is given up.
     pub ttl: Duration,
-    /// The file of [`high_water_file`].
-    pub high_water: PathBuf,
+    /// Where the file of [`high_water_file`] is.
+    pub files: Arc<dyn StateFiles>,
     /// What an incarnation before has seen: a key that has not changed keeps its time of receipt, so no wait begins anew.
     pub known: Arc<ClusterView>,
 }
@@ -81,14 +80,14 @@ enum Left {
 impl Watching {
     /// Prepares the task (call within a runtime) and the handle for orders.
     pub fn new(parts: Parts, publish: Publish) -> (Handle, Self) {
-        let water = high_water_file::load(&parts.high_water).unwrap_or_else(|error| {
+        let water = high_water_file::load(parts.files.as_ref()).unwrap_or_else(|error| {
             // Not knowing what was seen is treated as having seen something else: an operator must look.
-            let text = format!("`{}` cannot be read ({error})", parts.high_water.display());
+            let text = format!("`{}` cannot be read ({error})", parts.files.path(HIGH_WATER_FILE).display());
             let told = Reason::new("control-state-went-back", text);
             HighWater { went_back: Some(told), ..HighWater::default() }
         });
         let (marks, newest) = watch::channel((water.clone(), Urgency::Nothing));
-        let keeper = AbortOnDrop(tokio::spawn(high_water_file::keep(parts.high_water.clone(), newest)));
+        let keeper = AbortOnDrop(tokio::spawn(high_water_file::keep(parts.files.clone(), newest)));
         let orders = Arc::new(Orders::default());
         let handle = Handle { orders: orders.clone() };
         let view = ClusterView { went_back: water.went_back.clone(), ..ClusterView::clone(&parts.known) };

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// A file larger than this is set aside as `journal.jsonl.1`, in bytes.
 const ROTATE_AT: u64 = 4 * 1024 * 1024;
@@ -18,8 +18,6 @@ const READ_BACK: u64 = 512 * 1024;
 /// Hands lines to the writing thread, which ends when this is dropped.
 pub(super) struct JournalFile {
     lines: SyncSender<String>,
-    /// Lines that were not written because the disk was too slow.
-    pub(super) dropped: u64,
 }
 
 impl JournalFile {
@@ -27,15 +25,12 @@ impl JournalFile {
     pub(super) fn open(path: PathBuf) -> std::io::Result<Self> {
         let (lines, waiting) = sync_channel(WAITING);
         std::thread::Builder::new().name("journal".into()).spawn(move || write_all(&path, &waiting))?;
-        Ok(Self { lines, dropped: 0 })
+        Ok(Self { lines })
     }
 
-    /// Never waits.
-    pub(super) fn append(&mut self, line: String) {
-        match self.lines.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
-        }
+    /// Never waits; `false` when the disk is too slow for the line.
+    pub(super) fn append(&self, line: String) -> bool {
+        self.lines.try_send(line).is_ok()
     }
 }
 

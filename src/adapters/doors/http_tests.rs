@@ -1,7 +1,9 @@
 //! Port 7331 on a real loopback listener, over a board that is only memory.
 
-use super::super::testing::{FakeNode, three_nodes};
 use super::*;
+use crate::actors::api::facts::Facts;
+use crate::actors::api::http_routes;
+use crate::actors::api::testing::FakeNode;
 use leaderl_decision::model::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -16,7 +18,10 @@ async fn server() -> Server {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let mut listener = JoinSet::new();
-    listener.spawn(accept(socket, node.clone(), Arc::default()));
+    let facts = node.clone();
+    let answers: HttpAnswers =
+        Arc::new(move |peer, method, path| http_routes::answer(facts.as_ref(), peer, method, path));
+    listener.spawn(accept(socket, answers, Arc::default()));
     Server { node, address, _listener: listener }
 }
 
@@ -140,45 +145,6 @@ async fn an_oversized_head_is_refused() {
 }
 
 #[test]
-fn status_and_metrics_are_for_members_and_this_host() {
-    let node = FakeNode::new();
-    node.board.cluster.send_replace(Arc::new(three_nodes(node.now())));
-    let ask = |peer: &str, path: &str| {
-        http_routes::answer(&node, peer.parse().unwrap(), &hyper::Method::GET, path).status().as_u16()
-    };
-    for (peer, expected) in [
-        ("127.0.0.1", 200),
-        ("::1", 200),
-        ("10.0.0.12", 200),
-        ("::ffff:10.0.0.12", 200),
-        ("10.0.0.99", 403),
-        ("fd00::1", 403),
-    ] {
-        assert_eq!(ask(peer, "/status"), expected, "{peer}");
-        assert_eq!(ask(peer, "/metrics"), expected, "{peer}");
-        assert_eq!(ask(peer, "/health"), 200, "{peer}");
-    }
-}
-
-#[test]
-fn required_followers_hold_the_200_back() {
-    let mut node = FakeNode::new();
-    node.settings.http.required_active_followers = 1;
-    node.board.election.send_modify(|view| {
-        view.serves = true;
-        view.serves_until = Timestamp(u64::MAX);
-    });
-    assert!(!http_routes::is_serving_leader(&node));
-    let mut primary = leaderl_decision::postgres_report::PrimaryReport::default();
-    let row = leaderl_decision::postgres_report::FollowerReport { streaming: true, ..Default::default() };
-    primary.followers.insert(super::super::testing::guid(2), row);
-    node.board
-        .postgres
-        .send_modify(|report| report.state = leaderl_decision::postgres_report::PostgresState::Primary(primary));
-    assert!(http_routes::is_serving_leader(&node));
-}
-
-#[test]
 fn one_address_cannot_take_all_connections() {
     let guests = Arc::new(Guests::default());
     let stranger: IpAddr = "10.0.0.7".parse().unwrap();
@@ -187,21 +153,4 @@ fn one_address_cannot_take_all_connections() {
     assert!(guests.admit("10.0.0.8".parse().unwrap()).is_some());
     drop(taken);
     assert!(guests.admit(stranger).is_some());
-}
-
-#[tokio::test]
-async fn a_listener_that_died_is_opened_again() {
-    let mut node = FakeNode::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    node.settings.http.port = port;
-    let mut state = StatusHttpState::new(Arc::new(node));
-    state.reopen().await;
-    assert_eq!(state.listeners.len(), 1, "publish address and loopback are the same here");
-    for task in state.listeners.values_mut().flatten() {
-        task.abort();
-        let _ = task.await;
-    }
-    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
-    state.reopen().await;
-    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_ok());
 }

@@ -1,0 +1,189 @@
+//! Faults: planned from the seed before the run, each applied and undone at its time.
+
+pub(crate) mod kinds;
+mod more;
+
+use crate::world::rng::Rng;
+use crate::world::{MS, SEC, Time, World, note};
+use kinds::{ALL, Kind};
+use std::collections::BTreeMap;
+
+/// When the first fault may come: the cluster is complete by then.
+const QUIET_START: Time = 22 * SEC;
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Process,
+    Machine,
+    Link,
+    Disk,
+    Operator,
+}
+
+/// Whom a fault hits; resolved when it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Leader,
+    Follower(u64),
+    Anybody(u64),
+}
+
+/// One planned fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) at: Time,
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    pub(crate) lasts: Time,
+}
+
+type Undo = Box<dyn FnOnce(&mut World) + Send>;
+
+/// What faults have done so far.
+#[derive(Default)]
+pub(crate) struct FaultState {
+    switched_off: BTreeMap<usize, Time>,
+    undos: BTreeMap<u64, Undo>,
+    recent: Vec<(Time, &'static str)>,
+}
+
+impl FaultState {
+    /// How long failover has been off for this node.
+    pub(crate) fn switched_off_for(&self, now: Time, id: usize) -> Time {
+        self.switched_off.get(&id).map_or(0, |since| now - since)
+    }
+
+    pub(crate) fn note_switch(&mut self, id: usize, off_since: Option<Time>) {
+        match off_since {
+            Some(since) => drop(self.switched_off.insert(id, since)),
+            None => drop(self.switched_off.remove(&id)),
+        }
+    }
+}
+
+/// The faults of a seed.
+pub(crate) fn plan(seed: u64, count: usize, lasts: Time) -> Vec<Planned> {
+    let mut rng = Rng::new(seed, 3);
+    let total: u32 = ALL.iter().map(|(_, weight)| weight).sum();
+    let draw = |rng: &mut Rng| {
+        let mut at = u32::try_from(rng.between(0, u64::from(total) - 1)).unwrap_or(0);
+        for (kind, weight) in ALL {
+            if at < *weight {
+                return *kind;
+            }
+            at -= weight;
+        }
+        Kind::KillDaemon
+    };
+    let mut planned: Vec<Planned> = (0..count)
+        .map(|_| {
+            let kind = draw(&mut rng);
+            let pick = rng.next();
+            // The leader is where it hurts.
+            let target = match rng.index(10) {
+                0..=5 => Target::Leader,
+                6 | 7 => Target::Follower(pick),
+                _ => Target::Anybody(pick),
+            };
+            let span = *rng.pick(&[300_u64, 1500, 3500, 6000, 12_000, 25_000]).unwrap_or(&300);
+            let lasts = rng.between(span / 3, span) * MS;
+            Planned { at: 0, kind, target, lasts }
+        })
+        .collect();
+    let end = QUIET_START + lasts;
+    for (number, fault) in planned.iter_mut().enumerate() {
+        // Spread over the phase, and every third right after the one before: pairs are where rules break.
+        let slot = (end - QUIET_START) / count.max(1) as u64;
+        let base = QUIET_START + slot * number as u64;
+        let within = if number % 3 == 2 { rng.between(0, slot / 12) } else { rng.between(0, slot) };
+        let earlier = if number % 3 == 2 { slot.saturating_sub(slot / 12) } else { 0 };
+        fault.at = base.saturating_sub(earlier) + within;
+    }
+    planned.sort_by_key(|fault| fault.at);
+    planned
+}
+
+impl World {
+    /// Puts the planned faults where they belong.
+    pub(crate) fn plan_faults(&mut self, planned: &[Planned]) {
+        for fault in planned.iter().copied() {
+            self.at(fault.at, move |w| w.strike(fault));
+        }
+    }
+
+    fn strike(&mut self, fault: Planned) {
+        let nodes = self.nodes.len();
+        let leader = self.truth.holder.or_else(|| (0..nodes).find(|id| self.is_writable(*id)));
+        let drawn = |pick: u64| usize::try_from(pick % nodes as u64).unwrap_or(0);
+        let id = match fault.target {
+            Target::Leader => leader.unwrap_or(0),
+            Target::Anybody(pick) => drawn(pick),
+            Target::Follower(pick) => {
+                let id = drawn(pick);
+                if Some(id) == leader && nodes > 1 { (id + 1) % nodes } else { id }
+            }
+        };
+        let name = fault.kind.name();
+        note!(self, "FAULT {name} on n{id} for {} ms", fault.lasts / MS);
+        self.count_fault(name);
+        let now = self.now;
+        self.truth.justified = self.truth.justified.max(now + fault.lasts + 20 * SEC);
+        self.faults.recent.retain(|(at, _)| now - at < 8 * SEC);
+        for (_, other) in self.faults.recent.clone() {
+            let pair = if other < name { (other, name) } else { (name, other) };
+            self.counts.pairs.insert((pair.0.to_owned(), pair.1.to_owned()));
+        }
+        self.faults.recent.push((now, name));
+        kinds::apply(self, fault.kind, id, fault.lasts);
+    }
+
+    pub(crate) fn count_fault(&mut self, kind: &'static str) {
+        *self.counts.faults.entry(kind.to_owned()).or_default() += 1;
+        self.truth.justified = self.truth.justified.max(self.now + 10 * SEC);
+    }
+
+    /// Undoes a part of a fault when its time is over, or when everything is healed.
+    pub(crate) fn undo(
+        &mut self,
+        lasts: Time,
+        scope: Scope,
+        id: usize,
+        undo: impl FnOnce(&mut World) + Send + 'static,
+    ) {
+        let number = self.truth.fresh_id();
+        self.faults.undos.insert(number, Box::new(undo));
+        self.after(lasts, move |w| {
+            if let Some(undo) = w.faults.undos.remove(&number) {
+                note!(w, "over: {scope:?} of n{id}");
+                undo(w);
+            }
+        });
+    }
+
+    /// Everything that is still broken is mended now.
+    pub(crate) fn heal_everything(&mut self) {
+        note!(self, "everything is healed");
+        let undos = std::mem::take(&mut self.faults.undos);
+        for (_, undo) in undos {
+            undo(self);
+        }
+        for id in 0..self.nodes.len() {
+            self.nodes[id].daemon.stop_point = None;
+            self.nodes[id].heart.stop_at_refresh = None;
+            self.restore_power(id);
+            self.resume_machine(id);
+            self.thaw_heart(id);
+            self.thaw_daemon(id);
+            if !self.nodes[id].heart.runs() {
+                self.after(SEC, move |w| w.heart_starts(id));
+            }
+            self.nodes[id].daemon.wanted = true;
+            self.after(2 * SEC, move |w| w.start_daemon(id));
+            self.switch_on_for_sure(Some(id));
+            self.nodes[id].search.up = true;
+        }
+        self.switch_on_for_sure(None);
+        self.truth.justified = self.now + 60 * SEC;
+    }
+}

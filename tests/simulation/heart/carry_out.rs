@@ -1,0 +1,67 @@
+//! What heart's shell does: signals, processes, addresses, messages.
+
+use crate::world::{World, note};
+use leaderl::heart::guard::{Effect, Event, GatePlan};
+use leaderl::heart::protocol::StopMode;
+
+impl World {
+    /// A stop point in the middle of a refresh: decided, not yet carried out.
+    pub(super) fn stops_in(&mut self, id: usize, effect: &Effect) -> bool {
+        if self.nodes[id].heart.frozen {
+            return true;
+        }
+        if !matches!(effect, Effect::RefreshVips { .. }) {
+            return false;
+        }
+        let Some(pause) = self.nodes[id].heart.stop_at_refresh.take() else { return false };
+        self.freeze_heart(id);
+        self.after(pause, move |w| w.thaw_heart(id));
+        true
+    }
+
+    /// One effect; what it brings is told to the guard.
+    pub(super) fn heart_effect(&mut self, id: usize, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::CloseGate => {
+                self.counts.fences += 1;
+                note!(self, "n{id} heart: the deadline has come, fencing");
+                return Some(Event::GateSet { plan: GatePlan::default(), ends: None, asked: None, failed: None });
+            }
+            Effect::SetGate { plan, ends, asked } => {
+                return Some(Event::GateSet { plan, ends, asked, failed: None });
+            }
+            Effect::RemoveVips(_) => self.drop_vip(id),
+            Effect::RefreshVips { valid_s, asked, vips } => {
+                if !vips.is_empty() {
+                    self.bind_vip(id, valid_s);
+                }
+                return Some(Event::VipsRefreshed { asked, valid_s, failed: None });
+            }
+            Effect::SignalPostmaster { mode, .. } => match mode {
+                StopMode::Fast => self.stop_fast(id),
+                StopMode::Immediate => self.stop_immediately(id),
+            },
+            Effect::KillPostgres => self.kill_all_of_postgres(id),
+            Effect::KillTool => self.kill_tool(id),
+            Effect::KillDaemon => self.kill_daemon(id, "another daemon attaches to heart"),
+            Effect::Adopt(connection) => self.nodes[id].heart.attachment.adopted = Some(connection),
+            Effect::CloseConnection(connection) => {
+                if self.nodes[id].heart.attachment.connection == Some(connection) {
+                    self.detach(id, "heart closed the connection");
+                }
+            }
+            Effect::StartPostmaster { asked, .. } => {
+                let result = self.start_postmaster(id);
+                return Some(Event::PostmasterStarted { asked, result });
+            }
+            Effect::StartTool { tool, asked } => {
+                let result = self.start_tool(id, &tool);
+                return Some(Event::ToolStarted { asked, tool: tool.id, result });
+            }
+            Effect::Push => self.push_state(id),
+            Effect::Reply { to, refused } => self.heart_replies(id, to, refused),
+            Effect::Exit => self.heart_dies(id, true),
+        }
+        None
+    }
+}

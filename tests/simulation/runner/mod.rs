@@ -1,0 +1,136 @@
+//! What is run: one seed with its story, or many with a report.
+//!
+//! `SEED=n` replays one. `SEEDS=a..b` runs many. `FRESH=n COMMIT=hash` runs n seeds chosen by the commit and every saved one.
+//! `MUTANTS=all` plants every bug in turn; `MUTANTS=a,b` these; `PLANT=name` one for a replay.
+//! Without any of them (plain `cargo test`): a handful, and the proof that a seed always tells the same story.
+
+mod child;
+mod mutants;
+mod report;
+mod run;
+mod shrink;
+
+use crate::world::counts::Counts;
+use crate::world::profile::Profile;
+use leaderl_decision::planted::Planted;
+use run::{Ended, Order};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Every seed that ever failed.
+const SAVED: &str = include_str!("../seeds.txt");
+/// Run without any argument.
+const HANDFUL: u64 = 3;
+
+pub(crate) fn main() -> ExitCode {
+    quiet_panics();
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let Some(seed) = variable("SEED") {
+        return replay(&seed, variable("ONLY"));
+    }
+    if let Some(range) = variable("SEEDS") {
+        let Some((from, to)) = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
+        else {
+            eprintln!("SEEDS is a range such as 0..20000, not `{range}`");
+            return ExitCode::FAILURE;
+        };
+        return many("simulate", (from..to).collect(), true);
+    }
+    if let Some(which) = variable("MUTANTS") {
+        return mutants::hunt(&which, variable("WITHIN").and_then(|text| text.parse().ok()).unwrap_or(mutants::WITHIN));
+    }
+    if !same_seed_same_story(1) {
+        return ExitCode::FAILURE;
+    }
+    let Some(count) = variable("FRESH").and_then(|text| text.parse::<u64>().ok()) else {
+        return many("simulation", (1..=HANDFUL).collect(), false);
+    };
+    let commit = variable("COMMIT").unwrap_or_default();
+    let first = commit
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        % 1_000_000_000;
+    println!("seeds {first}..{} (by commit {commit}) and every saved one", first + count);
+    let seeds = saved().chain(first..first + count).collect();
+    many("simulation", seeds, true)
+}
+
+/// One number in a line; the rest is for people.
+fn saved() -> impl Iterator<Item = u64> {
+    SAVED.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+/// A panic in a daemon's task is caught by ractor; its place is worth a line, its backtrace is not.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("panic on {}: {info}", std::thread::current().name().unwrap_or("?"));
+    }));
+}
+
+fn replay(seed: &str, only: Option<String>) -> ExitCode {
+    let Ok(seed) = seed.parse() else {
+        eprintln!("SEED is a number, not `{seed}`");
+        return ExitCode::FAILURE;
+    };
+    let only = only.map(|text| text.split(',').filter_map(|part| part.trim().parse().ok()).collect());
+    let began = Instant::now();
+    let planted = std::env::var("PLANT").ok().and_then(|name| Planted::named(&name));
+    let order = Order { seed, loud: true, whole: true, only, planted };
+    let ended = run::run_on_a_thread(order.clone());
+    println!("{:?}", Profile::of(seed));
+    for (number, fault) in run::faults_of(&Order { only: None, ..order }).iter().enumerate() {
+        println!("fault {number}: {fault:?}");
+    }
+    println!("{} events, hash {:016x}, {:?}", ended.counts.events, ended.hash, began.elapsed());
+    for violation in &ended.violations {
+        println!("{} at {:.3}: {}", violation.invariant, violation.at as f64 / 1e9, violation.text);
+    }
+    if ended.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one seed twice and compares every line.
+fn same_seed_same_story(seed: u64) -> bool {
+    let order = Order { whole: true, ..Order::quiet(seed) };
+    let (one, other) = (child::run(order.clone()), child::run(order));
+    let same = one.story == other.story && one.hash == other.hash && !one.story.is_empty();
+    if same {
+        println!("seed {seed} told the same {} lines twice", one.story.lines().count());
+    } else {
+        let differs = one.story.lines().zip(other.story.lines()).find(|(a, b)| a != b);
+        println!("seed {seed} told two stories: {differs:?}");
+    }
+    same
+}
+
+fn many(title: &str, seeds: Vec<u64>, demanding: bool) -> ExitCode {
+    let began = Instant::now();
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let mut total = Counts::default();
+    let mut broken: Vec<(u64, Ended)> = Vec::new();
+    let mut left = seeds.iter().copied();
+    let mut running = Vec::new();
+    loop {
+        while running.len() < workers
+            && let Some(seed) = left.next()
+        {
+            match child::start(Order::quiet(seed)) {
+                Ok(started) => running.push(started),
+                Err(why) => broken.push((seed, Ended::broken("I7", &format!("no process could be forked: {why}")))),
+            }
+        }
+        let Some((seed, ended)) = child::next(&mut running) else { break };
+        total.add(&ended.counts);
+        if let Some(first) = ended.violations.first() {
+            println!("seed {seed}: {} at {:.3}: {}", first.invariant, first.at as f64 / 1e9, first.text);
+            broken.push((seed, ended));
+        }
+    }
+    broken.sort_by_key(|(seed, _)| *seed);
+    if let Some((seed, ended)) = broken.first()
+        && std::env::var_os("NO_SHRINK").is_none()
+    {
+        shrink::explain(*seed, ended);
+    }
+    let good = report::print(title, &total, seeds.len() as u64, &broken, began.elapsed(), demanding);
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
