@@ -45,10 +45,12 @@ planted_bugs! {
     R5DetachedOnSight = "r5-detached-on-sight",
     /// R6: clients are let in before any voter has flushed past the promotion point. In `election::hold`.
     R6ClientsLetInEarly = "r6-clients-let-in-early",
-    /// R6: a primary goes on, or is started again, under an epoch that is not its token's. In `replication_plan::lead`.
+    /// R6: a primary goes on, or is started again, under an epoch that has been promoted. In `election::hold`, `replication_plan::lead`.
     R6RestartedInPlace = "r6-restarted-in-place",
     /// R7: a node that `voters` names is rewound or cloned. In `election::orders`.
     R7VoterRebuilt = "r7-voter-rebuilt",
+    /// R7: a node that lost its promise with its disk follows at once, whatever it had bid for. In `election::observe`.
+    R7BidForgotten = "r7-bid-forgotten",
     /// R7: an `unsynced` copy bids and leads. In `election::observe`, `failover_policy`, `replication_plan`.
     R7UnsyncedBids = "r7-unsynced-bids",
     /// R7: an `unsynced` copy becomes a voter. In `voters`.
@@ -176,6 +178,13 @@ impl Planted {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|bug| bug.name() == name)
     }
+}
+
+/// Whether PostgreSQL is to be started again under a hold that has lost it: three bugs need it.
+pub(crate) fn restarts_in_place() -> bool {
+    planted(Planted::R6RestartedInPlace)
+        || planted(Planted::R11HoldAfterVacancy)
+        || planted(Planted::LateRenewalRevives)
 }
 
 /// Whether this bug is planted here and now.

@@ -1,5 +1,6 @@
 //! Claiming: the one transaction that takes the seat, and what it must compare and write (rules R1, R9).
 
+use super::observe::proven_position;
 use super::orders::highest_timeline_before;
 use super::requests::Forced;
 use super::{Claiming, Command, Completeness, Event, Facts, Hold, Observing, Stage, State, last_leader, record};
@@ -103,7 +104,7 @@ pub(super) fn begin(
     mut commands: Vec<Command>,
     forced: Option<Forced>,
 ) -> (State, Vec<Command>) {
-    let Some((_, position)) = facts.postgres.detached else {
+    let Some((_, position)) = proven_position(facts, revision) else {
         return (State::Observing(Observing::default()), commands);
     };
     let epoch = view.newest_epoch().next();
@@ -246,10 +247,13 @@ fn won(claiming: Claiming, revision: Revision, facts: &Facts<'_>) -> (State, Vec
     } else {
         ("won", format!("the leader key is held under epoch {}", hold.epoch))
     };
-    let commands = vec![
+    let mut commands = vec![
         Command::Arm { hold: hold.clone() },
         Command::Renew { hold: hold.clone() },
         record(code, hold.epoch, text),
     ];
+    if planted(Planted::PromoteUnarmed) {
+        commands.retain(|command| !matches!(command, Command::Arm { .. }));
+    }
     (State::Holding(hold), commands)
 }

@@ -5,7 +5,7 @@ use super::step_down::{Asked, Manner};
 use super::{Command, Event, Facts, Hold, Stage, State, orders, record, step_down};
 use crate::cluster::ClusterView;
 use crate::model::{Door, NodeId, Reason, ReplicationMode, ServiceName};
-use crate::planted::{Planted, planted};
+use crate::planted::{Planted, planted, restarts_in_place};
 use crate::postgres_report::{PostgresState, PrimaryReport};
 use crate::records::{BidRecord, RequestKind, RequestState, SCHEMA, Token};
 
@@ -38,8 +38,9 @@ pub(super) fn step(mut hold: Hold, event: &Event, facts: &Facts<'_>) -> (State, 
         commands.push(Command::PutBid(bid));
         return (State::Holding(hold), commands);
     }
-    let armed = is_armed(&hold, facts);
-    if !armed && !planted(Planted::PromoteUnarmed) {
+    let too_early = planted(Planted::PromoteUnarmed) && !matches!(facts.postgres.state, PostgresState::Primary(_));
+    let armed = is_armed(&hold, facts) || too_early;
+    if !armed {
         commands.push(Command::Arm { hold: hold.clone() });
         return (State::Holding(hold), commands);
     }
@@ -126,12 +127,12 @@ fn emergency(hold: &Hold, event: &Event, facts: &Facts<'_>) -> Option<Reason> {
     if heart.fenced.is_some_and(|fenced| fenced >= hold.epoch) && !planted(Planted::LateRenewalRevives) {
         return Some(Reason::new("fenced", "heart has fenced this epoch"));
     }
-    if let Some(view) = facts.cluster
-        && let Some(reason) = &view.went_back
-    {
-        return Some(reason.clone());
+    let view = facts.cluster?;
+    if view.newest_epoch() > hold.epoch {
+        // What another leader writes (an empty V, say) says nothing about this hold.
+        return Some(Reason::new("hold-lost", format!("epoch {} is held by another", view.newest_epoch())));
     }
-    None
+    view.went_back.clone()
 }
 
 /// Known failures resign at once instead of letting D run.
@@ -147,15 +148,17 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
             return quick("gate-shut", "heart has shut the port gate of this epoch for good");
         }
     }
+    let promoting = hold.stage == Stage::Promoting || planted(Planted::R6RestartedInPlace);
+    let again = promoting && restarts_in_place();
     match &facts.postgres.state {
         // A claim rests on a running standby, so this is a crash in every stage.
-        PostgresState::Down { .. } if hold.stage != Stage::Promoting || !planted(Planted::R11HoldAfterVacancy) => {
+        PostgresState::Down { .. } if !again => {
             return quick("postgres-down", "PostgreSQL has ended");
         }
-        PostgresState::Stopping if hold.stage != Stage::Promoting => {
+        PostgresState::Stopping if !promoting => {
             return quick("postgres-down", "PostgreSQL has ended");
         }
-        PostgresState::Standby { .. } | PostgresState::Starting if hold.stage != Stage::Promoting => {
+        PostgresState::Standby { .. } | PostgresState::Starting if !promoting => {
             return quick("postgres-not-primary", "PostgreSQL is not the primary any more");
         }
         PostgresState::Stopping
@@ -174,7 +177,8 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
         | PostgresState::Primary(_)
         | PostgresState::Stopping => {}
     }
-    if let Some(reason) = facts.postgres.problems.iter().find(|reason| reason.code == "wrong-timeline") {
+    let hopeless = |reason: &&Reason| matches!(reason.code.as_str(), "wrong-timeline" | "promoted-before");
+    if let Some(reason) = facts.postgres.problems.iter().find(hopeless) {
         return Some((reason.clone(), Manner::Quick));
     }
     if hold.stage == Stage::Promoting {

@@ -83,8 +83,8 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
             state.complete_since = None;
             if by == *facts.me {
                 commands.extend(stop_renewing(view));
-            } else if let Ok(order) = orders::follow(view, facts, &by, epoch, view.leader_revision()) {
-                commands.push(Command::OrderPostgres(order));
+            } else {
+                commands.extend(orders::attach(view, facts, &by, epoch).map(Command::OrderPostgres));
             }
         }
         Seat::Bidding { open_at, designated } => {
@@ -155,6 +155,11 @@ fn bid(
     note_completeness(&mut state, &judged, revision, facts.now);
     match source_to_catch_up_from(&state, view, facts, &judged, revision) {
         Some(order) => commands.push(Command::OrderPostgres(order)),
+        None if planted(Planted::BidWithoutPromise) => {}
+        None if planted(Planted::R8BidsOnAbsentKey) => {
+            let revision = revision.max(facts.postgres.promised);
+            commands.push(Command::OrderPostgres(PostgresOrder::Detach { revision }));
+        }
         None => commands.push(Command::OrderPostgres(PostgresOrder::Detach { revision })),
     }
     put_bid(&mut state, view, facts, revision, &mut commands);
@@ -213,9 +218,12 @@ fn put_bid(
 }
 
 /// Where this copy ends for good, and the promised revision until which it stays there.
-fn proven_position(facts: &Facts<'_>, revision: Revision) -> Option<(Revision, Position)> {
+pub(super) fn proven_position(facts: &Facts<'_>, revision: Revision) -> Option<(Revision, Position)> {
     if planted(Planted::BidWithoutPromise) {
         return facts.postgres.position.map(|position| (revision, position));
+    }
+    if planted(Planted::R8BidsOnAbsentKey) && revision == Revision(0) {
+        return facts.postgres.detached.map(|(_, position)| (revision, position));
     }
     facts.postgres.detached
 }

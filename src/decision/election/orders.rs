@@ -4,7 +4,7 @@ use super::{Facts, Hold};
 use crate::cluster::ClusterView;
 use crate::model::{Epoch, NodeId, Position, Reason, Revision, Timeline};
 use crate::planted::{Planted, planted};
-use crate::postgres_report::{FollowOrder, LeadOrder, PostgresOrder};
+use crate::postgres_report::{FollowOrder, LeadOrder, PostgresOrder, PostgresState};
 use crate::records::{HistoryRecord, MemberRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,22 @@ pub(super) fn others(view: &ClusterView, me: &NodeId) -> BTreeMap<NodeId, Member
         .collect()
 }
 
+/// The order to stream from the holder.
+///
+/// Without a durable promise there may still have been one, lost with the disk, and a bid for the present revision recorded or
+/// on its way (rule R7). So this revision is promised first, and its successor followed.
+pub(super) fn attach(view: &ClusterView, facts: &Facts<'_>, leader: &NodeId, epoch: Epoch) -> Option<PostgresOrder> {
+    let revision = view.leader_revision();
+    let never_promised = facts.postgres.promised == Revision(0) && !planted(Planted::R7BidForgotten);
+    if never_promised {
+        let looked = facts.postgres.state != PostgresState::Unknown;
+        return looked.then_some(PostgresOrder::Detach { revision });
+    }
+    follow(view, facts, leader, epoch, revision).ok()
+}
+
 /// The order to stream from the present holder, or why that cannot be asked yet.
-pub(super) fn follow(
+fn follow(
     view: &ClusterView,
     facts: &Facts<'_>,
     leader: &NodeId,

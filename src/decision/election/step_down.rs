@@ -92,7 +92,7 @@ pub(super) fn step(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> 
         down.hold.t0 = *t0;
         down.hold.revision = *revision;
         if planted(Planted::LateRenewalRevives) {
-            return (State::Holding(down.hold), Vec::new());
+            return (State::Holding(Hold { stage: Stage::Promoting, ..down.hold }), Vec::new());
         }
     }
     let lost = matches!(event, Event::HoldLost { nonce } if *nonce == down.hold.nonce) || *event == Event::HeartSilent;
@@ -152,9 +152,11 @@ fn stopping(mut down: SteppingDown, facts: &Facts<'_>) -> (State, Vec<Command>) 
 /// Both heart and the replication actor say that nothing is left. Without heart nobody can know (a stopped backend may
 /// outlive the postmaster): then nothing is resigned, and D runs.
 fn postgres_gone(facts: &Facts<'_>) -> bool {
+    if planted(Planted::ResignBeforeReaped) {
+        return matches!(facts.postgres.state, PostgresState::Down { .. } | PostgresState::Stopping);
+    }
     let down = matches!(facts.postgres.state, PostgresState::Down { .. });
-    let reaped = facts.heart.is_some_and(|heart| heart.postgres_gone) || planted(Planted::ResignBeforeReaped);
-    down && reaped
+    down && facts.heart.is_some_and(|heart| heart.postgres_gone)
 }
 
 fn releasing(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> (State, Vec<Command>) {

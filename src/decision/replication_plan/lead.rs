@@ -4,7 +4,7 @@ use super::command::Command;
 use super::describe::proven_detached;
 use super::observed::{DataSeen, Observed, Process, ServerSeen, SyncNames, Upstream};
 use super::plan::{NamesWish, Plan, aim_at_sentinel, housekeeping, prove, start};
-use crate::planted::{Planted, planted};
+use crate::planted::{Planted, planted, restarts_in_place};
 use crate::postgres_report::LeadOrder;
 use crate::records::Token;
 
@@ -24,6 +24,11 @@ pub(super) fn plan(order: &LeadOrder, names: Option<&NamesWish>, seen: &Observed
     }
     match &seen.server {
         None => Plan::commands(vec![Command::AwaitAnswer]),
+        // A restarted daemon cannot know it otherwise: one epoch is promoted once (one epoch, one timeline).
+        Some(server) if server.in_recovery && server.timeline >= order.timeline && !restarts_in_place() => Plan::waits(
+            "promoted-before",
+            format!("epoch {} was promoted here before and has ended; it is not promoted again", order.epoch),
+        ),
         Some(server) if server.in_recovery => Plan::commands(promote(order, server, seen)),
         Some(server) => lead(order, names, server, seen),
     }

@@ -98,6 +98,15 @@ fn world(timeline: u32, lsn: u64, process: Process, primary: bool) -> Observed {
     }
 }
 
+#[test]
+fn one_epoch_is_promoted_once() {
+    // The recorded timeline of epoch 3 is there already, and the server is a standby again.
+    let mut seen = world(4, 1200, Process::Running, false);
+    seen.files.token = Some(Token { epoch: Epoch(3), nonce: Nonce("n".into()) });
+    let planned = plan(&PostgresOrder::Lead(lead()), None, &seen);
+    assert_eq!((planned.commands, planned.problems[0].code.as_str()), (vec![], "promoted-before"));
+}
+
 /// What the commands do to the model. `at` is where the data stands, also while it is down.
 struct Model {
     seen: Observed,

@@ -1,5 +1,6 @@
 //! Tests of the election: a small world that one node sees, and the rules each with the run it refuses.
 
+mod explored;
 mod restarts;
 mod rules;
 mod table;
@@ -80,6 +81,7 @@ impl World {
             postgres: PostgresReport {
                 state: PostgresState::Standby { streaming_from: Some(n(1)) },
                 position: Some(position(1, 1000)),
+                promised: Revision(5),
                 ..PostgresReport::default()
             },
             tripped: BTreeMap::new(),
