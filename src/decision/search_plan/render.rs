@@ -88,6 +88,11 @@ fn static_settings(config: &EngineConfig) -> String {
     // A new master applies its first state with the vanished one still in it, and does nothing else until connecting there
     // has failed: 45 s without a write were seen at the default of 30 s.
     setting(&mut out, "transport.connect_timeout", "3s");
+    // The engine's own limits are shares of the disk: of 1 TB it would leave 50 GB unused and refuse to index, beside a
+    // PostgreSQL that goes on. All three are free bytes; it gives way before the disk check makes the node unable to lead.
+    for (mark, free) in [("low", "2gb"), ("high", "1gb"), ("flood_stage", "500mb")] {
+        setting(&mut out, &format!("cluster.routing.allocation.disk.watermark.{mark}"), free);
+    }
     setting(&mut out, "http.port", &config.http_port.to_string());
     setting(&mut out, "http.publish_host", &text(&config.address.to_string()));
     let hosts: Vec<String> = http_hosts(config).iter().map(|host| text(host)).collect();

@@ -304,6 +304,7 @@ fn the_files_say_what_was_asked() {
     let rendered = render(&EngineConfig { found_cluster: true, ..config(Engine::Elasticsearch6) });
     let yml = &rendered.files["elasticsearch.yml"];
     assert!(yml.contains("discovery.zen.minimum_master_nodes: 2\n"), "{yml}");
+    assert!(yml.contains("cluster.routing.allocation.disk.watermark.flood_stage: 500mb\n"), "{yml}");
     assert!(yml.contains("http.bind_host: [\"10.0.0.1\", \"_local_\"]\n"), "{yml}");
     assert!(!yml.contains("initial_"), "zen1 knows no founding");
     assert_eq!(rendered.files["unicast_hosts.txt"], "10.0.0.2:9300\n[fd00::3]:9300\n");

@@ -15,34 +15,41 @@ use tokio::time::{Instant, sleep};
 const ENGINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Documents acknowledged so far, by the log outside the nodes; those after `since_ns` only.
-fn acknowledged(case: &Case, since_ns: u64) -> Outcome<u64> {
+/// The log of documents outside the nodes.
+fn log(case: &Case) -> Outcome<String> {
     let path = case.cluster.plan.logs.join(format!("run-{}", case.run)).join("documents.log");
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| crate::Failure(format!("{}: {error}", path.display())))?;
+    std::fs::read_to_string(&path).map_err(|error| crate::Failure(format!("{}: {error}", path.display())))
+}
+
+/// Documents acknowledged so far; those sent after `since_ns` only.
+fn acknowledged(log: &str, since_ns: u64) -> u64 {
     let after = |line: &&str| {
         let mut words = line.split(' ');
         words.next() == Some("A")
             && words.nth(1).and_then(|sent| sent.parse::<u64>().ok()).is_some_and(|sent| sent > since_ns)
     };
-    Ok(text.lines().filter(after).count() as u64)
+    log.lines().filter(after).count() as u64
 }
 
 /// Waits until documents are acknowledged that were sent from now on.
 async fn indexing(case: &Case) -> Outcome<()> {
     let (since, end) = (boot_ns(), Instant::now() + ENGINE);
-    while acknowledged(case, since)? < 5 {
+    loop {
+        let seen = log(case)?;
+        if acknowledged(&seen, since) >= 5 {
+            return Ok(());
+        }
         if Instant::now() > end {
-            return fail(format!("no document is acknowledged within {ENGINE:?}"));
+            let last = seen.lines().next_back().unwrap_or("nothing was sent");
+            return fail(format!("no document is acknowledged within {ENGINE:?}; the last: {last}"));
         }
         sleep(LOOK).await;
     }
-    Ok(())
 }
 
 /// All that was acknowledged is found through the VIP.
 async fn found(case: &mut Case) -> Outcome<()> {
-    let acknowledged = acknowledged(case, 0)?;
+    let acknowledged = acknowledged(&log(case)?, 0);
     let found = case.cluster.documents(case.run).await?;
     case.note(format!("{acknowledged} documents acknowledged, {found} found"));
     if found >= acknowledged { Ok(()) } else { fail(format!("{found} of {acknowledged} acknowledged documents found")) }

@@ -13,7 +13,21 @@ use tokio::time::{MissedTickBehavior, interval};
 const PACE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Indexes numbered documents until the end; a line `A <number> <sent> <answered>` or `U ...` for each.
+/// Why the document is not acknowledged.
+async fn refusal(answer: reqwest::Result<reqwest::Response>) -> Option<String> {
+    let result = match answer {
+        Err(error) => return Some(error.without_url().to_string()),
+        Ok(answer) if !answer.status().is_success() => return Some(answer.status().to_string()),
+        Ok(answer) => answer.json::<serde_json::Value>().await,
+    };
+    match result {
+        Err(error) => Some(error.without_url().to_string()),
+        Ok(result) if result["errors"] == json!(false) => None,
+        Ok(result) => Some(result["items"][0]["index"]["error"].to_string()),
+    }
+}
+
+/// Indexes numbered documents until the end; a line `A <number> <sent> <answered>` or `U ... <reason>` for each.
 pub(super) async fn index(search: DocumentOrder, run: i32, log: PathBuf, phases: watch::Receiver<Phase>) {
     let Ok(client) = reqwest::Client::builder().connect_timeout(Duration::from_millis(300)).timeout(LIMIT).build()
     else {
@@ -48,14 +62,11 @@ pub(super) async fn index(search: DocumentOrder, run: i32, log: PathBuf, phases:
             .body(body)
             .send()
             .await;
-        let letter = match answer {
-            Ok(answer) if answer.status().is_success() => match answer.json::<serde_json::Value>().await {
-                Ok(result) if result["errors"] == json!(false) => 'A',
-                Ok(_) | Err(_) => 'U',
-            },
-            Ok(_) | Err(_) => 'U',
+        let answered = boot_ns();
+        let line = match refusal(answer).await {
+            None => format!("A {number} {sent} {answered}\n"),
+            Some(why) => format!("U {number} {sent} {answered} {}\n", why.replace('\n', " ")),
         };
-        let line = format!("{letter} {number} {sent} {}\n", boot_ns());
         if file.write_all(line.as_bytes()).await.is_err() || file.sync_data().await.is_err() {
             eprintln!("checker: {} cannot be written", log.display());
             return;
