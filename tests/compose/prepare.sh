@@ -47,6 +47,18 @@ tools() {
     || need /usr/include/google/protobuf/any.proto=libprotobuf-dev
   # Elsewhere those tests say that they are skipped.
   [ "$(id -u)" != 0 ] || need nft=nftables ip=iproute2 unshare=util-linux
+  etcd_program
+}
+
+# An etcd for the tests of the coordination room: unpacked, not installed, so that no service starts on this host.
+etcd_program() {
+  [ ! -x /usr/bin/etcd ] && [ ! -x /usr/local/bin/etcd ] && [ ! -x "$cache/etcd/usr/bin/etcd" ] || return 0
+  command -v apt-get >/dev/null 2>&1 || return 0
+  mkdir -p "$cache/etcd"
+  if ! (cd "$cache/etcd" && { apt-get -qq download etcd-server || { apt-get -qq update && apt-get -qq download etcd-server; }; } \
+    && dpkg -x etcd-server_*.deb . && rm etcd-server_*.deb) >"$cache/apt.log" 2>&1; then
+    say "etcd-server cannot be fetched (log: $cache/apt.log); the tests that need it will say that they are skipped"
+  fi
 }
 
 erlang() {

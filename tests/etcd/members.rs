@@ -56,6 +56,15 @@ impl Member {
         }
     }
 
+    /// The ports at our end of the established connections to it.
+    pub(crate) fn connections(&self) -> Vec<u16> {
+        let port: u16 = self.client_url.rsplit(':').next().unwrap().parse().unwrap();
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let end = |word: &str| u16::from_str_radix(word.rsplit(':').next().unwrap(), 16).unwrap();
+        let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.filter(|words| words[3] == "01" && end(words[2]) == port).map(|words| end(words[1])).collect()
+    }
+
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.start();
@@ -75,7 +84,9 @@ pub(crate) struct Members {
 }
 
 fn program() -> Option<&'static str> {
-    ["/usr/bin/etcd", "/usr/local/bin/etcd"].into_iter().find(|path| std::path::Path::new(path).exists())
+    // The last one is what `tests/compose/prepare.sh tools` unpacks.
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/etcd/usr/bin/etcd");
+    ["/usr/bin/etcd", "/usr/local/bin/etcd", unpacked].into_iter().find(|path| std::path::Path::new(path).exists())
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -121,6 +132,7 @@ impl Members {
             format!("--initial-cluster-state={state}"),
             "--heartbeat-interval=100".into(),
             "--election-timeout=500".into(),
+            "--grpc-keepalive-min-time=200ms".into(),
             "--logger=zap".into(),
         ];
         args.extend(more.iter().map(|&arg| arg.to_owned()));

@@ -41,6 +41,21 @@ async fn errors_say_what_they_prove() {
     }
 }
 
+/// etcd ends the connection of a client that pings more often than it is told to allow.
+#[tokio::test]
+async fn an_idle_connection_is_pinged_and_kept() {
+    let Some(members) = Members::start(1, &[]).await else { return };
+    let store = members.store(0);
+    store.get("k", LIMIT).await.unwrap();
+    let before = members.all[0].connections();
+    assert!(!before.is_empty());
+    // Not waiting for anything: ten pings, and nothing else.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = members.all[0].connections();
+    assert!(before.iter().all(|port| after.contains(port)), "connections from {before:?} became {after:?}");
+    store.get("k", LIMIT).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_dead_local_member_costs_only_the_first_request_and_is_taken_back() {
     let Some(members) = Members::start(3, &[]).await else { return };

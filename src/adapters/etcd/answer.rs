@@ -40,6 +40,11 @@ fn classify_status(status: &Status) -> CallError {
     if never_connected(status) {
         return CallError::NotSent(text);
     }
+    // Not etcd's word but the connection's end, whatever code the client gave it: h2's ENHANCE_YOUR_CALM would be
+    // `ResourceExhausted`, and a cluster was not founded because of it.
+    if status.source().is_some() {
+        return CallError::Unclear(format!("{}: {text}", status.code()));
+    }
     match status.code() {
         // The member's own quick refusals; it has proposed nothing yet.
         Code::ResourceExhausted if text.contains("too many requests") => CallError::NotSent(text),
@@ -87,6 +92,14 @@ mod tests {
         }
         assert!(matches!(of(Code::Unknown, "anything"), CallError::Unclear(_)));
         assert!(matches!(of(Code::Cancelled, "stream closed"), CallError::Unclear(_)));
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_no_refusal() {
+        for reason in [h2::Reason::ENHANCE_YOUR_CALM, h2::Reason::INADEQUATE_SECURITY, h2::Reason::CANCEL] {
+            let status = Status::from_error(Box::new(h2::Error::from(reason)));
+            assert!(matches!(classify(&Error::GRpcStatus(status.clone())), CallError::Unclear(_)), "{status:?}");
+        }
     }
 
     #[test]

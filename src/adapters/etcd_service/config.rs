@@ -129,6 +129,8 @@ impl EtcdServiceConfig {
             "--strict-reconfig-check=true".to_owned(),
             // Frontends list the members by GET /v2/members.
             "--enable-v2=true".to_owned(),
+            // Our pings are more frequent than the 5 s it allows by default; it would end our watches.
+            "--grpc-keepalive-min-time=200ms".to_owned(),
             "--logger=zap".to_owned(),
             "--log-outputs=stderr".to_owned(),
         ];
