@@ -10,10 +10,8 @@ use crate::actors::api::journal::{JournalEntry, JournalMessage};
 use crate::actors::network::vip::VipMessage;
 use crate::actors::postgres::pg_replication::PgReplicationMessage;
 use crate::context::NodeContext;
-use crate::ports::ArmedLease;
-use crate::stop_points::{StopPoint, reach};
-use leaderl_decision::election::{Command, Event, Hold};
-use leaderl_decision::model::{Door, Epoch, Nonce, Timestamp};
+use leaderl_decision::election::{Command, Event};
+use leaderl_decision::model::{Epoch, Nonce, Timestamp};
 use leaderl_decision::records::{LeaderValue, RequestState};
 use ractor::ActorRef;
 use std::collections::BTreeMap;
@@ -30,13 +28,12 @@ use super::leader_key;
 const REPEAT: Duration = Duration::from_millis(500);
 /// While the VIP is to be gone, it is asked for this often.
 const RELEASE_AGAIN: Duration = Duration::from_millis(20);
-
 /// An unchanged order to the port gate, which stands between clients and the leader.
 const DOOR_REPEAT: Duration = Duration::from_millis(100);
 
 /// Carries out commands for one incarnation of the election.
 pub(super) struct Effects {
-    ctx: Arc<NodeContext>,
+    pub(super) ctx: Arc<NodeContext>,
     myself: ActorRef<ElectionMessage>,
     running: BTreeMap<&'static str, Running>,
     sent: Vec<Sent>,
@@ -188,7 +185,7 @@ impl Effects {
     }
 
     /// Runs one task per kind at a time; a second order of that kind waits for the next look.
-    fn spawn(&mut self, kind: &'static str, work: impl Future<Output = Option<Event>> + Send + 'static) {
+    pub(super) fn spawn(&mut self, kind: &'static str, work: impl Future<Output = Option<Event>> + Send + 'static) {
         if self.is_running(kind) {
             return;
         }
@@ -315,20 +312,6 @@ impl Effects {
         }
     }
 
-    fn set_door(&mut self, kind: &'static str, epoch: Epoch, door: Door) {
-        let ctx = self.ctx.clone();
-        self.spawn(kind, async move {
-            let limit = ctx.settings.election.leader_ttl / 10;
-            if door == Door::Open {
-                reach(StopPoint::GateOrder);
-            }
-            if let Err(why) = ctx.guardian.set_door(epoch, door, limit).await {
-                tracing::warn!(%epoch, ?door, %why, "the port gate is not as ordered");
-            }
-            None
-        });
-    }
-
     fn release_vip(&mut self) {
         let ctx = self.ctx.clone();
         self.spawn("release-vip", async move {
@@ -351,37 +334,6 @@ impl Effects {
                 tracing::debug!(%why, "the session does not say that it stopped renewing");
             }
             None
-        });
-    }
-
-    fn kill_heart(&mut self) {
-        let ctx = self.ctx.clone();
-        self.spawn("kill-heart", async move {
-            if let Err(why) = ctx.guardian.kill().await {
-                tracing::error!(%why, "the silent heart could not be killed; D runs");
-            }
-            None
-        });
-    }
-
-    fn arm(&mut self, hold: Hold) {
-        let ctx = self.ctx.clone();
-        let lease = ArmedLease {
-            epoch: hold.epoch,
-            nonce: hold.nonce,
-            seq: hold.seq,
-            t0: hold.t0,
-            fence_at: hold.t0.plus(ctx.settings.election.leader_ttl * 2 / 3),
-        };
-        self.spawn("arm", async move {
-            let limit = ctx.settings.election.leader_ttl / 10;
-            match ctx.guardian.arm(lease, limit).await {
-                Ok(()) => Some(Event::EffectEnded),
-                Err(why) => {
-                    tracing::warn!(%why, "heart is not armed");
-                    None
-                }
-            }
         });
     }
 

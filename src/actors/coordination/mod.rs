@@ -6,4 +6,5 @@ pub mod etcd_session;
 pub mod heart_link;
 mod leader_key;
 pub mod membership;
+mod orders_to_heart;
 pub mod voters;

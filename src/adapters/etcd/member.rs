@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 
 /// How long a connection may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
-/// HTTP/2 pings while a request or a watch is open and how long one may stay unanswered: a frozen member's connection ends within a second.
+/// HTTP/2 pings while a request or a watch is open, and how long one may stay unanswered: the connection to a frozen member
+/// ends within a second.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// How long a probe may take.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);

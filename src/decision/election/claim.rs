@@ -1,6 +1,6 @@
 //! Claiming: the one transaction that takes the seat, and what it must compare and write (rules R1, R9).
 
-use super::observe::proven_position;
+use super::bid::proven_position;
 use super::orders::highest_timeline_before;
 use super::requests::Forced;
 use super::{Claiming, Command, Completeness, Event, Facts, Hold, Observing, Stage, State, last_leader, record};

@@ -5,6 +5,7 @@
 //! [`State::Undecided`] and changes nothing until it has seen etcd, heart and PostgreSQL.
 
 mod adopt;
+mod bid;
 mod claim;
 mod completeness;
 mod heart_facts;

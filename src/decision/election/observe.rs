@@ -1,5 +1,6 @@
 //! Observing: somebody else leads, or the seat is stale or empty and this node bids for it.
 
+use super::bid::{proven_position, put_bid};
 use super::completeness::{order_of, valid_bids};
 use super::requests::{self, Forced};
 use super::{Command, Completeness, Event, Facts, Observing, State, claim, completeness, last_leader, orders};
@@ -7,7 +8,7 @@ use crate::cluster::{ClusterView, Seen};
 use crate::model::{Epoch, NodeId, Position, Reason, ReplicationMode, Revision, Timestamp};
 use crate::planted::{Planted, planted};
 use crate::postgres_report::PostgresOrder;
-use crate::records::{BidRecord, LeaderValue, Vacancy};
+use crate::records::{LeaderValue, Vacancy};
 use std::time::Duration;
 
 /// An effect that has not answered for so long is asked for again.
@@ -185,47 +186,6 @@ fn note_completeness(state: &mut Observing, judged: &Completeness, revision: Rev
             }
         }
     }
-}
-
-/// Puts this node's bid if the proof is there and etcd does not show it yet.
-fn put_bid(
-    state: &mut Observing,
-    view: &ClusterView,
-    facts: &Facts<'_>,
-    revision: Revision,
-    commands: &mut Vec<Command>,
-) {
-    let Some((promised, position)) = proven_position(facts, revision) else { return };
-    let unsynced = facts.postgres.unsynced.is_some() && !planted(Planted::R7UnsyncedBids);
-    if promised != revision || state.busy_since.is_some() || unsynced {
-        return;
-    }
-    let bid = BidRecord {
-        schema: crate::records::SCHEMA,
-        guid: facts.me.clone(),
-        revision,
-        position,
-        token: facts.postgres.token.clone(),
-        ineligible: facts.ineligible(),
-        priority: facts.priority,
-    };
-    if view.bids.get(facts.me).is_some_and(|seen| seen.record == bid) {
-        return;
-    }
-    state.busy_since = Some(facts.now);
-    state.bid_sent = Some((revision, position));
-    commands.push(Command::PutBid(bid));
-}
-
-/// Where this copy ends for good, and the promised revision until which it stays there.
-pub(super) fn proven_position(facts: &Facts<'_>, revision: Revision) -> Option<(Revision, Position)> {
-    if planted(Planted::BidWithoutPromise) {
-        return facts.postgres.position.map(|position| (revision, position));
-    }
-    if planted(Planted::R8BidsOnAbsentKey) && revision == Revision(0) {
-        return facts.postgres.detached.map(|(_, position)| (revision, position));
-    }
-    facts.postgres.detached
 }
 
 /// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has.
