@@ -8,8 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+#[path = "tidy/election_events.rs"]
+mod election_events;
+#[path = "tidy/election_states.rs"]
+mod election_states;
+#[path = "tidy/renewal_states.rs"]
+mod renewal_states;
 #[path = "tidy/scan.rs"]
 mod scan;
+#[path = "tidy/states_drawn.rs"]
+mod states_drawn;
+#[path = "tidy/voters_states.rs"]
+mod voters_states;
 use scan::{Source, blank, files, functions, has_word, line_of, names_after, outer_arms, relative, root, sources};
 
 const LONGEST_FILE: usize = 400;
@@ -181,6 +191,7 @@ fn decisions_match_their_own_enums_without_a_wildcard() {
 #[test]
 fn generated_documents_are_fresh() {
     fresh("docs/supervision-tree.md", &leaderl::tree::drawn());
+    fresh("docs/election-states.md", &states_drawn::drawn());
 }
 
 /// Compares a document with what generates it; `UPDATE_DOCS=1` writes it instead.
