@@ -157,6 +157,9 @@ pub struct EpochRecord {
     pub guid: NodeId,
     /// With which nonce.
     pub nonce: Nonce,
+    /// The token that its copy bore then. A copy that still bears it was neither promoted under this epoch nor rebuilt since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_with: Option<Token>,
 }
 
 /// `history/<epoch>`: where an epoch's timeline left its parent.

@@ -106,7 +106,8 @@ pub(crate) fn three_nodes(now: Timestamp) -> ClusterView {
         epoch: Epoch(4),
         seq: 9,
     };
-    let epoch = EpochRecord { schema: SCHEMA, epoch: Epoch(4), guid: guid(1), nonce: Nonce("n".into()) };
+    let epoch =
+        EpochRecord { schema: SCHEMA, epoch: Epoch(4), guid: guid(1), nonce: Nonce("n".into()), taken_with: None };
     let roles = [(1, "leader"), (2, "follower"), (3, "follower")];
     ClusterView {
         heard_at: now,

@@ -131,7 +131,13 @@ pub(super) fn begin(
             epoch,
             seq: 1,
         },
-        epoch: EpochRecord { schema: SCHEMA, epoch, guid: facts.me.clone(), nonce: nonce.clone() },
+        epoch: EpochRecord {
+            schema: SCHEMA,
+            epoch,
+            guid: facts.me.clone(),
+            nonce: nonce.clone(),
+            taken_with: facts.postgres.token.clone(),
+        },
         history: history(view, facts, epoch, position),
         voters: voters_after(view, facts.me, epoch, facts.mode, proven),
     };

@@ -93,12 +93,16 @@ fn final_position(view: &ClusterView) -> Option<Position> {
     }
 }
 
-/// The last leader's own bid is complete if the token inside its PGDATA shows that it is that very copy (rule R7).
+/// The last leader's own bid is complete if the token inside its PGDATA shows that it is that very copy (rule R7): the one it
+/// led with, or the one it took the epoch with and has never promoted, so that nothing was acknowledged under that epoch.
 fn last_leader_bids(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> bool {
     let Some(epoch) = view.epoch.as_ref().map(|seen| &seen.record) else { return false };
     bids.iter().any(|(node, bid)| {
         let token = bid.record.token.as_ref();
-        let same_copy = token.is_some_and(|token| token.epoch == epoch.epoch && token.nonce == epoch.nonce);
+        let same_copy = token.is_some_and(|token| {
+            let led_with = token.epoch == epoch.epoch && token.nonce == epoch.nonce;
+            led_with || epoch.taken_with.as_ref() == Some(token)
+        });
         **node == epoch.guid && (same_copy || planted(Planted::R7TokenIgnored))
     })
 }

@@ -58,7 +58,7 @@ impl World {
             view.members.insert(n(which), seen(member, 2, now));
         }
         let nonce = Nonce("n1-first".into());
-        let epoch = EpochRecord { schema: SCHEMA, epoch: Epoch(1), guid: n(1), nonce: nonce.clone() };
+        let epoch = EpochRecord { schema: SCHEMA, epoch: Epoch(1), guid: n(1), nonce: nonce.clone(), taken_with: None };
         view.epoch = Some(seen(epoch, 10, now));
         view.history.insert(
             Epoch(1),
@@ -194,8 +194,11 @@ impl World {
         let nonce = Nonce("n2-won".into());
         let now = world.now;
         let view = world.view();
-        view.epoch =
-            Some(seen(EpochRecord { schema: SCHEMA, epoch: Epoch(2), guid: n(2), nonce: nonce.clone() }, 70, now));
+        view.epoch = Some(seen(
+            EpochRecord { schema: SCHEMA, epoch: Epoch(2), guid: n(2), nonce: nonce.clone(), taken_with: None },
+            70,
+            now,
+        ));
         view.history.insert(
             Epoch(2),
             HistoryRecord {

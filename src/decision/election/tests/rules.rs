@@ -196,6 +196,26 @@ fn r7_a_last_leader_with_an_emptied_disk_is_no_proof() {
 }
 
 #[test]
+fn r7_a_leader_that_never_promoted_is_a_proof_with_the_copy_it_took_the_epoch_with() {
+    let mut world = World::following();
+    world.me = n(1);
+    world.pass(5_001);
+    world.detached(position(1, 1000));
+    world.postgres.token = token(1, "n1-first");
+    world.bid_of(1, position(1, 1000)).token = token(1, "n1-first");
+    let taken = claim_of(&settled(&mut world).1).unwrap().epoch.clone();
+    assert_eq!(taken.taken_with, token(1, "n1-first"));
+    // It dies before the token of epoch 2 is in its PGDATA; V is empty, so that nobody else can prove anything.
+    let now = world.now;
+    let view = world.view();
+    view.epoch = Some(seen(taken, 70, now));
+    view.voters.as_mut().unwrap().record.voters.clear();
+    assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Complete { .. }));
+    world.bid_of(1, position(1, 1000)).token = None;
+    assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Missing { .. }));
+}
+
+#[test]
 fn r12_whoever_is_past_the_final_position_of_a_resigned_leader_may_lead_though_a_voter_is_dead() {
     let mut world = World::following();
     world.left_by(Some(1), Some(position(1, 990)), 40);
