@@ -32,6 +32,14 @@ pub struct GateFacts {
 }
 
 impl Facts<'_> {
+    /// Whether heart should have fenced this epoch by D/10 ago and says nothing of it: it stands still.
+    pub(super) fn heart_missed_its_deadline(&self, epoch: Epoch) -> bool {
+        let armed = self.heart.and_then(|heart| heart.armed.as_ref());
+        armed.is_some_and(|(armed, _, deadline)| {
+            *armed == epoch && self.now >= deadline.plus(self.timing.renewal_period())
+        })
+    }
+
     /// Whether heart lets clients in under this epoch.
     pub fn is_gate_open(&self, epoch: Epoch) -> bool {
         self.heart.is_some_and(|heart| heart.gate.open_for == Some(epoch))

@@ -268,6 +268,25 @@ fn a_silent_heart_is_killed_and_the_seat_is_not_renewed_any_more() {
     assert!(!commands.iter().any(|c| matches!(c, Command::Renew { .. })));
 }
 
+/// The machine stood still, or the daemon did: no renewal is under way whose acknowledgement could be missed.
+#[test]
+fn a_heart_that_misses_its_own_deadline_is_killed() {
+    let (mut world, state) = serving();
+    world.pass(20_000);
+    let (state, commands) = world.look(state);
+    assert!(matches!(&state, State::SteppingDown(down) if !down.planned));
+    assert!(!commands.contains(&Command::KillHeart), "its word may be under way: {commands:?}");
+    world.pass(499);
+    let (state, commands) = world.look(state);
+    assert!(!commands.contains(&Command::KillHeart), "{commands:?}");
+    world.pass(1);
+    let (state, commands) = world.look(state);
+    assert!(commands.contains(&Command::KillHeart), "{commands:?}");
+    let heart = world.heart.as_mut().unwrap();
+    (heart.armed, heart.fenced) = (None, Some(Epoch(2)));
+    assert!(!world.look(state).1.contains(&Command::KillHeart), "it has fenced: what lives on cannot be killed");
+}
+
 #[test]
 fn a_heart_that_falls_silent_during_an_orderly_stop_is_killed_too() {
     let (world, state) = serving();
