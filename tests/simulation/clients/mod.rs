@@ -3,6 +3,7 @@
 mod operators;
 mod vip;
 
+use crate::network::gate::Answer;
 use crate::postgres::{Phase, Row};
 use crate::world::{MS, SEC, Time, World};
 use leaderl::ports::ForeignClaim;
@@ -107,7 +108,7 @@ impl World {
         self.send(clients, node, move |w| {
             // A packet for an address that is not here goes nowhere.
             if !through_vip || w.answers_for_vip(node) {
-                w.commit(node, session, row);
+                w.row_arrives(node, number, session, row);
             }
         });
     }
@@ -146,6 +147,10 @@ impl World {
     fn accept_session(&mut self, node: usize) -> Option<u64> {
         self.clients.sessions += 1;
         let session = self.clients.sessions;
+        // A gate that lets nobody in answers with a reset.
+        if !self.lets_clients(node, true) {
+            return None;
+        }
         let server = self.nodes[node].postgres.server.as_mut()?;
         if server.phase != Phase::Primary || server.frozen {
             return None;
@@ -156,6 +161,17 @@ impl World {
 
     /// The server ends a session; the client hears of it if packets flow.
     pub(crate) fn close_session(&mut self, node: usize, session: u64) {
+        if self.lets_clients(node, false) {
+            self.client_hears_of_end(node, session);
+        }
+    }
+
+    /// Whether this writer still waits for that row's answer.
+    pub(crate) fn still_waits(&self, number: usize, row: Row) -> bool {
+        self.clients.writers.get(number).is_some_and(|writer| writer.waiting == Some(row))
+    }
+
+    pub(crate) fn client_hears_of_end(&mut self, node: usize, session: u64) {
         let clients = self.net.clients();
         self.send(node, clients, move |w| {
             let ended = w.clients.writers.iter().position(|writer| writer.session == Some((session, node)));
@@ -168,18 +184,17 @@ impl World {
         });
     }
 
-    /// The server says that the row is committed. This is the instant that counts for one writer at a time.
+    /// The server says that the row is committed. When the word leaves the machine is what counts.
     pub(crate) fn acknowledge(&mut self, node: usize, session: u64, row: Row, lsn: Lsn) {
         let Some(server) = self.nodes[node].postgres.server.as_ref() else { return };
         if !server.sessions.contains(&session) {
             return;
         }
-        crate::oracles::writers::acknowledged(self, node, row, lsn);
-        let clients = self.net.clients();
-        self.send(node, clients, move |w| w.row_is_acknowledged(session, node, row));
+        let Some(timeline) = self.nodes[node].postgres.data.as_ref().map(|data| data.timeline) else { return };
+        self.answer_client(node, Answer { session, row, lsn, timeline });
     }
 
-    fn row_is_acknowledged(&mut self, session: u64, node: usize, row: Row) {
+    pub(crate) fn row_is_acknowledged(&mut self, session: u64, node: usize, row: Row) {
         let now = self.now;
         let number = row.writer as usize;
         let Some(writer) = self.clients.writers.get_mut(number) else { return };
@@ -204,7 +219,7 @@ impl World {
         let Some(node) = self.resolve_vip() else { return };
         let clients = self.net.clients();
         self.send(clients, node, move |w| {
-            if w.answers_for_vip(node) && w.is_writable(node) {
+            if w.answers_for_vip(node) && w.is_writable(node) && w.lets_clients(node, true) {
                 let now = w.now;
                 for row in w.visible(node) {
                     w.truth.promised(row, now);

@@ -1,7 +1,7 @@
 //! What heart's shell does: signals, processes, addresses, messages.
 
-use crate::world::{World, note};
-use leaderl::heart::guard::{Effect, Event, GatePlan};
+use crate::world::{MS, World, note};
+use leaderl::heart::guard::{Effect, Event, GatePlan, Passage};
 use leaderl::heart::protocol::StopMode;
 
 impl World {
@@ -10,10 +10,20 @@ impl World {
         if self.nodes[id].heart.frozen {
             return true;
         }
-        if !matches!(effect, Effect::RefreshVips { .. }) {
+        let refreshes_gate =
+            matches!(effect, Effect::SetGate { plan, .. } if matches!(plan.client_passage, Passage::Until(_)));
+        if !refreshes_gate && !matches!(effect, Effect::RefreshVips { .. }) {
             return false;
         }
-        let Some(pause) = self.nodes[id].heart.stop_at_refresh.take() else { return false };
+        let heart = &mut self.nodes[id].heart;
+        // Either may be what it is stopped in.
+        let Some(pause) = heart.stop_at_refresh.take_if(|pause| (*pause / MS).is_multiple_of(2) == refreshes_gate)
+        else {
+            return false;
+        };
+        if refreshes_gate {
+            self.nodes[id].heart.read = Some(self.clocks(id));
+        }
         self.freeze_heart(id);
         self.after(pause, move |w| w.thaw_heart(id));
         true
@@ -25,9 +35,13 @@ impl World {
             Effect::CloseGate => {
                 self.counts.fences += 1;
                 note!(self, "n{id} heart: the deadline has come, fencing");
+                let read = self.clocks(id);
+                self.set_gate(id, &GatePlan::default(), None, read);
                 return Some(Event::GateSet { plan: GatePlan::default(), ends: None, asked: None, failed: None });
             }
             Effect::SetGate { plan, ends, asked } => {
+                let read = self.nodes[id].heart.read.take().unwrap_or_else(|| self.clocks(id));
+                self.set_gate(id, &plan, ends, read);
                 return Some(Event::GateSet { plan, ends, asked, failed: None });
             }
             Effect::RemoveVips(_) => self.drop_vip(id),

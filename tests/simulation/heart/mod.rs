@@ -3,8 +3,9 @@
 mod carry_out;
 mod link;
 
+use crate::network::gate::Clocks;
 use crate::world::{MS, Time, World, note};
-use leaderl::heart::guard::{ConnectionId, Event, Guard};
+use leaderl::heart::guard::{ConnectionId, Event, GatePlan, Guard};
 use leaderl::heart::protocol::HeartOrder;
 use leaderl_decision::model::Timestamp;
 pub(crate) use link::Attachment;
@@ -19,6 +20,8 @@ pub(crate) struct Heart {
     pub(crate) frozen: bool,
     /// Stop it when it next refreshes the VIP, in the middle of that, for so long.
     pub(crate) stop_at_refresh: Option<Time>,
+    /// The clocks as it read them before it was stopped in the middle of setting the gate.
+    read: Option<Clocks>,
     /// What waits in its sockets while it is stopped.
     inbox: VecDeque<Event>,
     /// An effect that it was stopped in the middle of.
@@ -48,11 +51,14 @@ impl World {
         heart.pid = pid;
         heart.frozen = false;
         heart.stop_at_refresh = None;
+        heart.read = None;
         heart.inbox.clear();
         heart.interrupted.clear();
         heart.starts += 1;
         note!(self, "n{id} heart starts (pid {pid})");
-        // A previous heart's address is swept.
+        // The gate is shut and a previous heart's address swept before anything else.
+        let read = self.clocks(id);
+        self.set_gate(id, &GatePlan::default(), None, read);
         self.drop_vip(id);
         self.heart_feed(id, Event::Tick);
         self.plan_attach(id, MS);

@@ -1,5 +1,7 @@
 //! The network between machines: per direction cut, slow, lossy. TCP turns loss into delay; what is cut may arrive late.
 
+pub(crate) mod gate;
+
 use crate::world::{Happening, MS, SEC, Time, US, World};
 
 /// A machine of the network: a node, or the one where clients run.
@@ -67,12 +69,35 @@ impl World {
         self.passes(from, to) && (from == to || self.net.link(from, to).postgres_cuts == 0)
     }
 
-    pub(crate) fn connected_pg(&self, one: Host, other: Host) -> bool {
-        self.passes_pg(one, other) && self.passes_pg(other, one)
+    /// Whether this node hears that node's server and is heard by it, its gate included.
+    pub(crate) fn connected_pg(&self, server: Host, node: Host) -> bool {
+        self.passes_pg(server, node) && self.passes_pg(node, server) && self.lets_node(server, node)
     }
 
-    pub(crate) fn send_pg(&mut self, from: Host, to: Host, what: impl FnOnce(&mut World) + Send + 'static) {
+    /// To or from a server; what its gate drops is asked for again by the stream's keepalives.
+    pub(crate) fn send_pg(
+        &mut self,
+        server: Host,
+        from: Host,
+        to: Host,
+        what: impl FnOnce(&mut World) + Send + 'static,
+    ) {
+        let peer = if server == from { to } else { from };
+        if from == server && !self.lets_node(server, peer) {
+            return;
+        }
         if self.passes_pg(from, to) || !self.passes(from, to) {
+            self.send(from, to, move |w| {
+                if from == server || w.lets_node(server, peer) {
+                    what(w);
+                }
+            });
+        }
+    }
+
+    /// A reset, which a gate lets out.
+    pub(crate) fn send_reset(&mut self, from: Host, to: Host, what: impl FnOnce(&mut World) + Send + 'static) {
+        if self.passes_pg(from, to) {
             self.send(from, to, what);
         }
     }

@@ -4,6 +4,7 @@ use crate::postgres::{Phase, Receiver};
 use crate::world::node::SECRET;
 use crate::world::{SEC, Time, World};
 use leaderl_decision::model::ReplicationMode;
+use leaderl_decision::records::NodeStatus;
 
 impl World {
     /// The node that writes, holds the key and has the VIP, if there is exactly such a one.
@@ -35,8 +36,15 @@ impl World {
         let one = |id: usize| {
             let node = &self.nodes[id];
             let server = node.postgres.server.as_ref().map(|server| (server.phase, server.receiver.clone()));
+            let status = self.etcd.kv.get(&self.keys.node(&node.guid));
+            let status = status.and_then(|entry| serde_json::from_slice::<NodeStatus>(&entry.value).ok());
+            let reasons = status.map(|status| {
+                let texts =
+                    status.reasons.into_iter().map(|aged| format!("{}: {}", aged.reason.code, aged.reason.text));
+                texts.collect::<Vec<_>>()
+            });
             format!(
-                "n{id} power={} daemon={:?}/{} heart={}/{} vip={} server={server:?} unsynced={:?} promised={} end={:?}",
+                "n{id} says {reasons:?}; power={} daemon={:?}/{} heart={}/{} vip={} server={server:?} unsynced={:?} promised={} end={:?}",
                 node.power,
                 node.daemon.state,
                 node.daemon.frozen,

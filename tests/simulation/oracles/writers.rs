@@ -3,18 +3,23 @@
 use crate::postgres::Row;
 use crate::world::node::VIP;
 use crate::world::{MS, SEC, Time, World};
-use leaderl_decision::model::{Lsn, ReplicationMode};
+use leaderl_decision::model::Lsn;
 
 /// What a stopped guardian that goes on may need to end its PostgreSQL.
 const AFTER_THAW: Time = 1500 * MS;
 
-/// Whether this node's server could acknowledge a client's write now: out of recovery, and it moves.
-pub(crate) fn can_acknowledge(w: &World, id: usize) -> bool {
+/// Whether this node's server is out of recovery and moves.
+pub(crate) fn moves_as_primary(w: &World, id: usize) -> bool {
     let node = &w.nodes[id];
     node.is_running() && w.is_writable(id) && node.postgres.server.as_ref().is_some_and(|server| !server.frozen)
 }
 
-/// Nodes whose heart is stopped and whose daemon is too, or not attached: until there is a port gate, only the quorum holds their clients off.
+/// Whether it could acknowledge a client's write now: it moves as a primary, and packets pass its gate.
+pub(crate) fn can_acknowledge(w: &World, id: usize) -> bool {
+    moves_as_primary(w, id) && w.lets_clients(id, false)
+}
+
+/// Nodes whose PostgreSQL nobody can end: heart stands still and the daemon too, or it could not attach; or all of the machine.
 pub(crate) fn note_unguarded(w: &mut World) {
     for id in 0..w.nodes.len() {
         let node = &w.nodes[id];
@@ -30,14 +35,20 @@ pub(super) fn was_unguarded(w: &World, id: usize) -> bool {
     w.truth.unguarded.get(&id).is_some_and(|at| w.now - at < AFTER_THAW)
 }
 
-/// I1: at no instant can two nodes acknowledge.
+/// I1: at no instant can two nodes acknowledge. Nor do two servers move as primaries, unless nobody is there to end one of them.
 pub(super) fn at_most_one(w: &mut World) {
-    let writers: Vec<usize> = (0..w.nodes.len()).filter(|id| can_acknowledge(w, *id)).collect();
-    for id in &writers {
+    let primaries: Vec<usize> = (0..w.nodes.len()).filter(|id| moves_as_primary(w, *id)).collect();
+    for id in &primaries {
         w.truth.last_writer_seen.insert(*id, w.now);
     }
-    if writers.len() > 1 && !w.profile.wild_clocks && !writers.iter().any(|id| was_unguarded(w, *id)) {
+    if w.profile.wild_clocks {
+        return;
+    }
+    let writers: Vec<usize> = primaries.iter().copied().filter(|id| w.lets_clients(*id, false)).collect();
+    if writers.len() > 1 {
         w.violate("I1", format!("two nodes can acknowledge writes: {writers:?}"));
+    } else if primaries.len() > 1 && !primaries.iter().any(|id| was_unguarded(w, *id)) {
+        w.violate("I1", format!("two servers are primaries, behind gates or not: {primaries:?}"));
     }
 }
 
@@ -50,13 +61,10 @@ pub(super) fn at_most_one_address(w: &mut World) {
 }
 
 /// I1 on acknowledgements, as outsiders see them: epochs never interleave.
-pub(crate) fn acknowledged(w: &mut World, id: usize, row: Row, lsn: Lsn) {
-    let Some(timeline) = w.nodes[id].postgres.data.as_ref().map(|data| data.timeline) else { return };
-    let acknowledges_alone = w.profile.mode == ReplicationMode::Async || w.truth.voters_empty;
-    let exempt = w.profile.wild_clocks || was_unguarded(w, id) && acknowledges_alone;
+pub(crate) fn acknowledged(w: &mut World, id: usize, timeline: u32, row: Row, lsn: Lsn) {
     if let Some((newest, at)) = w.truth.newest_ack
         && timeline < newest
-        && !exempt
+        && !w.profile.wild_clocks
     {
         let text = format!(
             "n{id} acknowledges {row:?} at {lsn} on timeline {timeline}, {} ms after timeline {newest} did",
@@ -87,7 +95,7 @@ pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
         }
     }
     for id in 0..w.nodes.len() {
-        if can_acknowledge(w, id) {
+        if moves_as_primary(w, id) {
             w.truth.last_writer_seen.insert(id, w.now);
         }
     }

@@ -70,7 +70,7 @@ impl World {
         let Some(server) = self.nodes[id].postgres.server.as_ref() else { return };
         let Receiver::Streaming { node: from, .. } = &server.receiver else { return };
         let (from, moves) = (*from, self.nodes[id].is_running() && !server.frozen);
-        if moves && self.passes_pg(from, id) && self.nodes[from].is_running() {
+        if moves && self.passes_pg(from, id) && self.lets_node(from, id) && self.nodes[from].is_running() {
             self.lose_receiver(id, stream);
         } else {
             self.expire_receiver(id, stream);

@@ -56,7 +56,10 @@ impl World {
                 // No answer: libpq's own limit, then again.
                 let number = self.truth.fresh_id();
                 self.plan_connect(id, pid, 5 * SEC);
-                self.send_pg(id, to, move |w| w.accept_stream(to, id, pid, number, source));
+                if !self.passes_pg(id, to) {
+                    return;
+                }
+                self.send(id, to, move |w| w.accept_stream(to, id, pid, number, source));
             }
         }
     }
@@ -83,14 +86,14 @@ impl World {
     fn accept_stream(&mut self, source_id: usize, id: usize, pid: u32, stream: u64, source: Source) {
         let refused = move |w: &mut World| w.plan_connect(id, pid, RETRY);
         let node = &self.nodes[source_id];
-        let Some(server) = node.postgres.server.as_ref() else {
-            return self.send_pg(source_id, id, refused);
+        let Some(server) = node.postgres.server.as_ref().filter(|_| self.lets_node(source_id, id)) else {
+            return self.send_reset(source_id, id, refused);
         };
         if server.frozen {
             return;
         }
         if matches!(server.phase, Phase::Starting | Phase::Ending | Phase::Promoting) {
-            return self.send_pg(source_id, id, refused);
+            return self.send_pg(source_id, source_id, id, refused);
         }
         let (Some(theirs), Some(mine)) = (&node.postgres.data, &self.nodes[id].postgres.data) else { return };
         let slot = theirs.slots.get(&slot_name(&self.nodes[id].guid));
@@ -98,7 +101,7 @@ impl World {
         let refusal = if slot.is_none_or(|slot| slot.lost) && end < theirs.removed_before {
             Some(UpstreamRefusal::WalMissing)
         } else if slot.is_none() {
-            return self.send_pg(source_id, id, refused);
+            return self.send_pg(source_id, source_id, id, refused);
         } else if !theirs.leads_on_from(timeline, end) || timeline == theirs.timeline && end > theirs.end() {
             Some(UpstreamRefusal::OtherHistory)
         } else if mine.common(theirs) < mine.log.len() {
@@ -109,7 +112,7 @@ impl World {
         };
         let at = mine.log.len();
         if let Some(refusal) = refusal {
-            return self.send_pg(source_id, id, move |w| {
+            return self.send_pg(source_id, source_id, id, move |w| {
                 let aimed = w.nodes[id].postgres.marks.upstream == Upstream::Node(source);
                 if aimed {
                     w.nodes[id].postgres.marks.refusal = Some(refusal);
@@ -139,7 +142,7 @@ impl World {
             frozen: false,
         });
         let source_pid = server.pid;
-        self.send_pg(source_id, id, move |w| {
+        self.send_pg(source_id, source_id, id, move |w| {
             let conninfo_still = w.nodes[id]
                 .postgres
                 .server
@@ -207,7 +210,7 @@ impl World {
         sender.sent += records.len();
         sender.in_flight = true;
         let to = sender.to;
-        self.send_pg(source_id, to, move |w| w.receive_wal(to, source_id, stream, records, history));
+        self.send_pg(source_id, source_id, to, move |w| w.receive_wal(to, source_id, stream, records, history));
     }
 
     fn receive_wal(
@@ -258,7 +261,7 @@ impl World {
     pub(crate) fn reply_to_sender(&mut self, id: usize, source_id: usize, stream: u64) {
         let Some(data) = self.nodes[id].postgres.data.as_ref() else { return };
         let flushed = Lsn(data.end());
-        self.send_pg(id, source_id, move |w| {
+        self.send_pg(source_id, id, source_id, move |w| {
             let now = w.now;
             let postgres = &mut w.nodes[source_id].postgres;
             let (Some(server), Some(data)) = (postgres.server.as_mut(), postgres.data.as_ref()) else { return };

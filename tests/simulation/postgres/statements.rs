@@ -49,7 +49,7 @@ impl World {
     /// Asks another node's server for its timeline and positions.
     pub(crate) fn ask_remote(&mut self, id: usize, source: &Source, reply: Reply<Remote>) {
         let Some(to) = self.host_of(source) else { return reply.send(None) };
-        self.send_pg(id, to, move |w| {
+        self.send_pg(to, id, to, move |w| {
             let postgres = &w.nodes[to].postgres;
             let (server, data) = (postgres.server.as_ref(), postgres.data.as_ref());
             if server.is_some_and(|server| server.frozen) {
@@ -64,7 +64,7 @@ impl World {
                 }
             });
             let time = w.micros(300, 3000);
-            w.after(time, move |w| w.send_pg(to, id, move |_| reply.send(answer)));
+            w.after(time, move |w| w.send_pg(to, to, id, move |_| reply.send(answer)));
         });
     }
 

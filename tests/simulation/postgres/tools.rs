@@ -39,9 +39,9 @@ impl World {
             .server
             .as_ref()
             .is_some_and(|server| !server.frozen && matches!(server.phase, Phase::Primary | Phase::Standby));
-        if !self.connected_pg(id, source) || !self.host_runs(source) {
+        if !self.connected_pg(source, id) || !self.host_runs(source) {
             return self.after(4 * SEC, move |w| {
-                if w.connected_pg(id, source) && w.host_runs(source) {
+                if w.connected_pg(source, id) && w.host_runs(source) {
                     w.tool_works(id, number, source, until);
                 } else {
                     w.tool_ends(id, number, "the source does not answer");

@@ -1,6 +1,7 @@
 //! The daemon as a process: started, frozen, killed, restarted by its service manager. Its inside is the real tree.
 
 use super::{Happening, MS, SEC, Time, World, drive, note};
+use crate::network::gate::PortGate;
 use std::collections::VecDeque;
 
 /// The process table's view of one node's daemon.
@@ -15,6 +16,8 @@ pub(crate) struct Daemon {
     held: VecDeque<Happening>,
     /// Stop it when it makes its so-and-so-manyth call from now.
     pub(crate) stop_point: Option<(u64, StopPoint)>,
+    /// When it last went on after a stop.
+    pub(crate) went_on: Option<Time>,
     /// The service manager starts it again when it ends.
     pub(crate) wanted: bool,
     /// SIGTERM was sent to it, perhaps announced as a restart.
@@ -114,6 +117,7 @@ impl World {
             return;
         }
         self.nodes[id].daemon.frozen = false;
+        self.nodes[id].daemon.went_on = Some(self.now);
         note!(self, "n{id} daemon goes on (SIGCONT)");
         let held = std::mem::take(&mut self.nodes[id].daemon.held);
         for what in held {
@@ -203,6 +207,7 @@ impl World {
         self.heart_dies(id, false);
         self.postgres_dies(id);
         self.drop_vip(id);
+        self.nodes[id].gate = PortGate::default();
         self.etcd_member_down(id);
         self.nodes[id].search.up = false;
     }

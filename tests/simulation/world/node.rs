@@ -6,6 +6,7 @@ use super::profile::Profile;
 use super::rng::Rng;
 use super::{SEC, Time};
 use crate::heart::Heart;
+use crate::network::gate::PortGate;
 use crate::postgres::Postgres;
 use leaderl::settings::Settings;
 use leaderl::settings::secrets::{Secret, Secrets};
@@ -37,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) daemon: Daemon,
     pub(crate) heart: Heart,
     pub(crate) kernel: Kernel,
+    pub(crate) gate: PortGate,
     pub(crate) postgres: Postgres,
     pub(crate) disk: Disk,
     /// The daemon's own files.
@@ -104,6 +106,7 @@ impl Node {
             daemon: Daemon::default(),
             heart: Heart::default(),
             kernel: Kernel::default(),
+            gate: PortGate::default(),
             postgres: Postgres::default(),
             disk: Disk::Fine,
             files: BTreeMap::new(),

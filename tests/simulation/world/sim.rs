@@ -227,7 +227,7 @@ impl Sim {
             Ok(()) => note!(w, "n{id} daemon has ended in order"),
             Err(why) => {
                 note!(w, "n{id} daemon has ended: {why}");
-                if crate::oracles::writers::can_acknowledge(&w, id)
+                if crate::oracles::writers::moves_as_primary(&w, id)
                     && w.nodes[id].heart.runs()
                     && !w.nodes[id].heart.frozen
                 {
