@@ -179,7 +179,7 @@ impl Seat {
     fn new(which: u8, state: PostgresState) -> Self {
         let mut view = ClusterView { revision: Revision(80), heard_at: NOW, ..ClusterView::default() };
         view.leader = Some(seen(holder(which), REVISION));
-        let record = EpochRecord { schema: SCHEMA, epoch: Epoch(2), guid: n(which), nonce: nonce() };
+        let record = EpochRecord { schema: SCHEMA, epoch: Epoch(2), guid: n(which), nonce: nonce(), taken_with: None };
         view.epoch = Some(seen(record, Revision(60)));
         let history = HistoryRecord {
             schema: SCHEMA,

@@ -1,6 +1,6 @@
 //! What is run: one seed with its story, or many with a report.
 //!
-//! `SEED=n` replays one. `SEEDS=a..b` runs many. `FRESH=n COMMIT=hash` runs n seeds chosen by the commit and every saved one.
+//! `SEED=n` replays one. `SEEDS=a..b` runs many. `SLICE=a..b` runs those and every saved one, after the proof below.
 //! `MUTANTS=all` plants every bug in turn; `MUTANTS=a,b` these; `PLANT=name` one for a replay.
 //! Without any of them (plain `cargo test`): a handful, and the proof that a seed always tells the same story.
 
@@ -28,13 +28,9 @@ pub(crate) fn main() -> ExitCode {
     if let Some(seed) = variable("SEED") {
         return replay(&seed, variable("ONLY"));
     }
-    if let Some(range) = variable("SEEDS") {
-        let Some((from, to)) = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
-        else {
-            eprintln!("SEEDS is a range such as 0..20000, not `{range}`");
-            return ExitCode::FAILURE;
-        };
-        return many("simulate", (from..to).collect(), true);
+    if let Some(text) = variable("SEEDS") {
+        let Some(seeds) = range(&text) else { return ExitCode::FAILURE };
+        return many("simulate", seeds.collect(), true);
     }
     if let Some(which) = variable("MUTANTS") {
         return mutants::hunt(&which, variable("WITHIN").and_then(|text| text.parse().ok()).unwrap_or(mutants::WITHIN));
@@ -42,17 +38,20 @@ pub(crate) fn main() -> ExitCode {
     if !same_seed_same_story(1) {
         return ExitCode::FAILURE;
     }
-    let Some(count) = variable("FRESH").and_then(|text| text.parse::<u64>().ok()) else {
+    let Some(text) = variable("SLICE") else {
         return many("simulation", (1..=HANDFUL).collect(), false);
     };
-    let commit = variable("COMMIT").unwrap_or_default();
-    let first = commit
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-        % 1_000_000_000;
-    println!("seeds {first}..{} (by commit {commit}) and every saved one", first + count);
-    let seeds = saved().chain(first..first + count).collect();
-    many("simulation", seeds, true)
+    let Some(seeds) = range(&text) else { return ExitCode::FAILURE };
+    println!("seeds {text} and every saved one");
+    many("simulation", saved().chain(seeds).collect(), true)
+}
+
+fn range(text: &str) -> Option<std::ops::Range<u64>> {
+    let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    if parsed.is_none() {
+        eprintln!("a range of seeds looks like 0..20000, not like `{text}`");
+    }
+    parsed
 }
 
 /// One number in a line; the rest is for people.
