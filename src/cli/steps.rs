@@ -2,8 +2,31 @@
 
 use super::args::Manner;
 use super::error::CliError;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// The same words are told again after this long: whoever waits wants to know that it is still so.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What was told lately, so that a wait tells its turns and no more.
+#[derive(Debug, Default)]
+pub struct Told {
+    at: BTreeMap<String, Instant>,
+}
+
+impl Told {
+    /// Whether these words are worth telling now; then they count as told.
+    pub fn is_news(&mut self, words: &str, now: Instant) -> bool {
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < AGAIN;
+        if self.at.get(words).is_some_and(is_recent) {
+            return false;
+        }
+        self.at.insert(words.to_owned(), now);
+        true
+    }
+}
 
 /// Prints steps as they end.
 #[derive(Clone, Copy, Debug)]
@@ -70,5 +93,24 @@ impl Steps {
             return Ok(());
         }
         Err(CliError::new("the operation is cancelled; nothing was changed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_take_turns_are_told_once_in_a_while() {
+        let mut told = Told::default();
+        let began = Instant::now();
+        let mut printed = Vec::new();
+        for second in 0..60 {
+            let words = if second % 2 == 0 { "copying" } else { "the copy failed" };
+            if told.is_news(words, began + Duration::from_secs(second)) {
+                printed.push(second);
+            }
+        }
+        assert_eq!(printed, [0, 1, 30, 31]);
     }
 }

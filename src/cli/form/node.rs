@@ -6,7 +6,7 @@ use crate::adapters::etcd_service::config::{Beginning, EtcdServiceConfig};
 use crate::adapters::services::{daemon_service, heart_service, service_control};
 use crate::cli::client::{AskError, Client};
 use crate::cli::error::CliError;
-use crate::cli::steps::Steps;
+use crate::cli::steps::{Steps, Told};
 use crate::ports::{CoordinationStore, DAEMON_SERVICE, ETCD_SERVICE, HEART_SERVICE, ServiceDefinition};
 use crate::settings::identity::NodeIdentity;
 use crate::settings::load::DEFAULT_FILE;
@@ -214,7 +214,7 @@ impl Node {
         let guid = NodeIdentity::read(&self.settings)?.guid.0;
         let client = Client::new(&self.settings);
         let deadline = Instant::now() + limit;
-        let mut said = String::new();
+        let mut told = Told::default();
         loop {
             let asked: Result<ClusterReport, AskError> = client.ask(&AdminRequest::ClusterStatus).await;
             let now = match asked {
@@ -225,13 +225,12 @@ impl Node {
                 },
                 Err(why) => why.to_string(),
             };
-            if now != said {
+            if told.is_news(&now, Instant::now().into_std()) {
                 self.steps.say(&now);
-                said = now;
             }
             if Instant::now() >= deadline {
                 return Err(CliError::new(format!(
-                    "{wanted} within {}: {said}; see `leaderl cluster-status` and {}. The services go on trying",
+                    "{wanted} within {}: {now}; see `leaderl cluster-status` and {}. The services go on trying",
                     humantime::format_duration(limit),
                     self.settings.node.log_dir.join(DAEMON_SERVICE).display()
                 )));

@@ -4,7 +4,7 @@ use crate::adapters::etcd_service::endpoints;
 use crate::adapters::etcd_service::remove::{RemoveError, remove_member_everywhere};
 use crate::cli::args::RemoveArgs;
 use crate::cli::error::CliError;
-use crate::cli::steps::Steps;
+use crate::cli::steps::{Steps, Told};
 use crate::settings::Settings;
 use crate::settings::identity::NodeIdentity;
 use crate::settings::secrets::Secrets;
@@ -27,12 +27,16 @@ pub async fn run(settings: &Settings, args: &RemoveArgs) -> Result<ExitCode, Cli
     let observe = settings.election.status_post_update * 2 + Duration::from_secs(1);
     let deadline = Instant::now() + settings.election.control_timeout;
     let removing = async {
+        let mut told = Told::default();
         loop {
             match remove_member_everywhere(&store, &keys, &args.node, &identity.guid, observe).await {
                 Ok(name) => return Ok(name),
                 // The leader drops a dead voter by itself; etcd comes back by itself.
                 Err(why @ (RemoveError::Votes(_) | RemoveError::Store(_))) if Instant::now() < deadline => {
-                    steps.say(&why.to_string());
+                    let words = why.to_string();
+                    if told.is_news(&words, Instant::now().into_std()) {
+                        steps.say(&words);
+                    }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 Err(why) => return Err(CliError::from_chain(&why)),
