@@ -1,5 +1,6 @@
 //! What a run explores: mode, timing, faults.
 
+use super::script::Go;
 use super::world::{Budget, Mask};
 use leaderl_decision::model::ReplicationMode;
 
@@ -21,8 +22,11 @@ pub(crate) struct Bounds {
     pub(crate) cuts_in_passes: bool,
     /// A session of a killed daemon may still write names.
     pub(crate) sessions_outlive: bool,
-    /// Machines that lost power stay off, daemons that were killed stay dead.
-    pub(crate) nobody_returns: bool,
+    /// Machines that lost power come back, daemons that were killed are started again: on these nodes.
+    pub(crate) returns: Mask,
+    /// heart keeps no door: whoever is armed lets clients in, and what the door refuses is refused by nothing else. For rules
+    /// whose faults the door catches as well.
+    pub(crate) doorless: bool,
     /// Nodes whose failover switch is off.
     pub(crate) switched_off: Mask,
     /// `async`: the most a copy may be behind.
@@ -41,6 +45,8 @@ pub(crate) struct Bounds {
     pub(crate) calm: bool,
     /// Node 1 has just won epoch 1 and is not promoted yet.
     pub(crate) just_won: bool,
+    /// Legal moves that every run begins with: what lies deeper than an exploration reaches begins there.
+    pub(crate) begins: &'static [Go],
     /// Stop after so many states; 0: explore everything.
     pub(crate) most_states: usize,
 }
@@ -58,7 +64,8 @@ impl Bounds {
             replay_lags: false,
             cuts_in_passes: false,
             sessions_outlive: false,
-            nobody_returns: false,
+            returns: 0b111,
+            doorless: false,
             switched_off: 0,
             max_lag: 0,
             rename: true,
@@ -68,6 +75,7 @@ impl Bounds {
             mortal: 0b111,
             calm: false,
             just_won: false,
+            begins: &[],
             most_states: 0,
         }
     }

@@ -2,8 +2,10 @@
 
 use super::bounds::Bounds;
 use super::canon::{fingerprint, renamed};
+use super::first;
 use super::moves::{Mover, Step};
 use super::properties::Goal;
+use super::script;
 use super::world::World;
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +35,11 @@ impl fmt::Display for Report {
             self.states,
             self.moves,
             self.depth,
-            if self.complete { "complete" } else { "cut off" },
+            match (&self.broken, self.complete) {
+                (Some(_), _) => "stopped",
+                (None, true) => "complete",
+                (None, false) => "cut off",
+            },
             self.took.as_secs_f64(),
         )?;
         match &self.broken {
@@ -97,9 +103,10 @@ impl Known {
 }
 
 /// Explores every state within the bounds, or until something is broken.
-pub(crate) fn explore(bounds: &Bounds, first: World) -> Report {
+pub(crate) fn explore(bounds: &Bounds) -> Report {
     let began = Instant::now();
     let mut mover = Mover::new(bounds);
+    let (begin, first) = begin(bounds, &mut mover);
     let mut known = Known::default();
     let mut report = Report {
         name: bounds.name,
@@ -111,7 +118,6 @@ pub(crate) fn explore(bounds: &Bounds, first: World) -> Report {
         different_looks: 0,
         broken: None,
     };
-    let first = renamed(bounds, &first);
     known.add(fingerprint(bounds, &first), 0);
     let mut layer = vec![(0_u32, first)];
     'layers: while !layer.is_empty() {
@@ -120,7 +126,8 @@ pub(crate) fn explore(bounds: &Bounds, first: World) -> Report {
             for step in mover.steps(&world) {
                 report.moves += 1;
                 if let Some(what) = &step.broken {
-                    let mut path = retrace(bounds, &mut mover, first, &known.path(number));
+                    let mut path = begin;
+                    path.extend(retrace(bounds, &mut mover, first, &known.path(number)));
                     path.push(step.clone());
                     report.depth += 1;
                     report.broken = Some((what.clone(), path));
@@ -136,15 +143,20 @@ pub(crate) fn explore(bounds: &Bounds, first: World) -> Report {
             }
         }
         report.depth += usize::from(!next.is_empty());
-        if std::env::var_os("MODEL_STATS").is_some() {
-            stats(report.depth, &next);
-        }
         layer = next;
     }
     report.states = known.fingerprints.len();
     report.different_looks = mover.different_looks();
     report.took = began.elapsed();
     report
+}
+
+/// The directed beginning, and the state at its end.
+fn begin(bounds: &Bounds, mover: &mut Mover<'_>) -> (Vec<Step>, World) {
+    let first = renamed(bounds, &first::world(bounds));
+    let steps = script::walk(bounds, mover, first);
+    let world = steps.last().map_or(first, |step| renamed(bounds, &step.world));
+    (steps, world)
 }
 
 /// The steps of a path of fingerprints, in one cluster whose nodes keep their names.
@@ -165,10 +177,10 @@ fn retrace(bounds: &Bounds, mover: &mut Mover<'_>, first: World, path: &[u128]) 
 
 /// Explores everything and looks for states from which the goal is out of reach. How many states there are, or the path to the
 /// first of those.
-pub(crate) fn reaches(bounds: &Bounds, first: World, goal: Goal) -> Result<usize, Vec<Step>> {
+pub(crate) fn reaches(bounds: &Bounds, goal: Goal) -> Result<usize, Vec<Step>> {
     let mut mover = Mover::new(bounds);
     let mut known = Known::default();
-    let first = renamed(bounds, &first);
+    let (mut begin, first) = begin(bounds, &mut mover);
     known.add(fingerprint(bounds, &first), 0);
     let mut worlds = vec![first];
     let mut sources: Vec<Vec<u32>> = vec![Vec::new()];
@@ -195,28 +207,9 @@ pub(crate) fn reaches(bounds: &Bounds, first: World, goal: Goal) -> Result<usize
     }
     match within.iter().position(|within| !within) {
         None => Ok(worlds.len()),
-        Some(state) => Err(retrace(bounds, &mut mover, first, &known.path(state as u32))),
+        Some(state) => {
+            begin.extend(retrace(bounds, &mut mover, first, &known.path(state as u32)));
+            Err(begin)
+        }
     }
-}
-
-fn stats(depth: usize, layer: &[(u32, World)]) {
-    use std::collections::HashSet;
-    fn n<T: std::hash::Hash + Eq>(layer: &[(u32, World)], f: impl Fn(&World) -> T) -> usize {
-        layer.iter().map(|(_, w)| f(w)).collect::<HashSet<_>>().len()
-    }
-    eprintln!(
-        "depth {depth}: {} states, etcd {} late {} truth {} m0 {} m1 {} m2 {} pg0 {} pg1 {} el1 {} logs {} budget {}",
-        layer.len(),
-        n(layer, |w| w.etcd),
-        n(layer, |w| w.late),
-        n(layer, |w| w.truth),
-        n(layer, |w| w.machines[0]),
-        n(layer, |w| w.machines[1]),
-        n(layer, |w| w.machines[2]),
-        n(layer, |w| w.machines[0].postgres),
-        n(layer, |w| w.machines[1].postgres),
-        n(layer, |w| (w.machines[1].election, w.machines[1].heart)),
-        n(layer, |w| w.machines.map(|m| m.postgres.log)),
-        n(layer, |w| w.budget)
-    );
 }

@@ -39,7 +39,7 @@ pub(crate) fn on_machine(bounds: &Bounds, world: &World, node: Node, push: &mut 
     };
     let runs = machine.powered && machine.election != Election::Off;
     let mortal = has(bounds.mortal, node);
-    let returns = !bounds.nobody_returns && !has(bounds.absent, node);
+    let returns = has(bounds.returns, node) && !has(bounds.absent, node);
     with(Move::PowerLost(node), machine.powered && mortal && budget.crashes > 0, &|next| {
         next.budget.crashes -= 1;
         lose_power(next.machine_mut(node));

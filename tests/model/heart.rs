@@ -9,7 +9,7 @@ use leaderl_decision::planted::{Planted, planted};
 use std::time::Duration;
 
 /// heart's state as the election sees it. Its deadline is a move of its own, so that here it is always far.
-pub(crate) fn heart_facts(machine: &Machine) -> HeartFacts {
+pub(crate) fn heart_facts(machine: &Machine, doorless: bool) -> HeartFacts {
     let heart = &machine.heart;
     let far = NOW.plus(Duration::from_secs(3600));
     HeartFacts {
@@ -17,7 +17,7 @@ pub(crate) fn heart_facts(machine: &Machine) -> HeartFacts {
         fenced: (heart.fenced != 0).then(|| lens::epoch(heart.fenced)),
         postgres_gone: machine.postgres.process == Process::Gone,
         vip_held: heart.vip,
-        gate: gate(heart),
+        gate: if doorless { no_gate(heart) } else { gate(heart) },
     }
 }
 
@@ -33,7 +33,22 @@ fn gate(heart: &Heart) -> GateFacts {
     }
 }
 
+/// As if the door were always where the election wants it.
+fn no_gate(heart: &Heart) -> GateFacts {
+    let armed = heart.armed.map(|armed| lens::epoch(armed.epoch));
+    GateFacts { open_for: armed, shut_for: armed, ..GateFacts::default() }
+}
+
 impl Look<'_> {
+    /// Without a door clients come in with the address.
+    pub(crate) fn assign_vip(&mut self, epoch: u8) {
+        let machine = &mut self.out.machine;
+        if machine.heart.armed.is_some_and(|armed| armed.epoch == epoch) {
+            machine.heart.vip = true;
+            machine.postgres.open |= self.lens.doorless && machine.postgres.process == Process::Primary;
+        }
+    }
+
     /// heart opens the gate once for an epoch, and narrows it for good. Clients that came in stay until PostgreSQL ends: the
     /// model does not count on the gate to keep their acknowledgements back.
     pub(crate) fn set_door(&mut self, epoch: u8, door: RealDoor) {

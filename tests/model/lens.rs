@@ -1,5 +1,6 @@
 //! From the explored state's small numbers to the decisions' own words, and back.
 
+use super::bounds::Bounds;
 use super::world::{
     Bid, Down, EPOCHS, Election, Etcd, Hold, Mask, Node, Phase, Pos, Seat, Stage, Token, has, nodes, only,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Lens {
     pub(crate) mode: ReplicationMode,
     /// Nodes whose failover switch is off.
     pub(crate) switched_off: Mask,
+    /// heart keeps no door.
+    pub(crate) doorless: bool,
     members: BTreeMap<NodeId, Seen<MemberRecord>>,
 }
 
@@ -81,7 +84,7 @@ pub(crate) fn small_token(token: &RealToken) -> Token {
 }
 
 impl Lens {
-    pub(crate) fn new(mode: ReplicationMode, switched_off: Mask) -> Self {
+    pub(crate) fn new(bounds: &Bounds) -> Self {
         let ids: Vec<NodeId> = nodes().map(|node| NodeId(format!("n{}", node + 1))).collect();
         let member = |id: &NodeId| MemberRecord {
             schema: SCHEMA,
@@ -95,7 +98,8 @@ impl Lens {
             search_ports: None,
         };
         let members = ids.iter().map(|id| (id.clone(), seen(member(id), 1))).collect();
-        Self { ids, keys: Keys::new("c"), mode, switched_off, members }
+        let Bounds { mode, switched_off, doorless, .. } = *bounds;
+        Self { ids, keys: Keys::new("c"), mode, switched_off, doorless, members }
     }
 
     pub(crate) fn id(&self, node: Node) -> &NodeId {

@@ -224,7 +224,7 @@ impl<'a> Look<'a> {
     }
 
     fn step(&self, state: State, event: &Event, report: &PostgresReport) -> (State, Vec<Command>) {
-        let heart = heart_facts(&self.out.machine);
+        let heart = heart_facts(&self.out.machine, self.lens.doorless);
         let facts = Facts {
             now: self.now,
             me: self.lens.id(self.input.me),
@@ -278,10 +278,7 @@ impl<'a> Look<'a> {
                 heart.armed = heart.armed.filter(|armed| lens::epoch(armed.epoch) != epoch);
             }
             Command::OrderPostgres(order) => self.order = Some(order),
-            Command::AssignVip { epoch } => {
-                let heart = &mut self.out.machine.heart;
-                heart.vip |= heart.armed.is_some_and(|armed| lens::epoch(armed.epoch) == epoch);
-            }
+            Command::AssignVip { epoch } => self.assign_vip(lens::small(epoch.0)),
             Command::SetDoor { epoch, door } => self.set_door(lens::small(epoch.0), door),
             Command::KeepVoters { epoch, .. } => {
                 let epoch = lens::small(epoch.0);

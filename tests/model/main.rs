@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod big;
 mod bounds;
 mod canon;
 mod choices;
@@ -13,6 +12,7 @@ mod hasher;
 mod heart;
 mod keeper;
 mod lens;
+mod live;
 mod log;
 mod look;
 mod machine;
@@ -21,36 +21,11 @@ mod nature;
 mod pass;
 mod properties;
 mod relations;
+mod report;
 mod rules;
+mod script;
 mod sending;
+mod sets;
 mod store;
 mod story;
 mod world;
-
-use bounds::Bounds;
-use explore::explore;
-
-#[test]
-fn try_it() {
-    let wanted = std::env::var("MODEL_TRY").unwrap_or_default();
-    for bounds in tries() {
-        if !wanted.is_empty() && !bounds.name.contains(&wanted) {
-            continue;
-        }
-        let first = first::world(&bounds);
-        let report = explore(&bounds, first);
-        println!("{report} looks {}", report.different_looks);
-        if let Some((_, steps)) = &report.broken {
-            println!("{}", story::tell(&first, steps));
-        }
-    }
-}
-
-fn tries() -> Vec<Bounds> {
-    let most: usize = std::env::var("MODEL_MOST").ok().and_then(|n| n.parse().ok()).unwrap_or(300_000);
-    let mut all = big::sets();
-    for b in &mut all {
-        b.most_states = most;
-    }
-    all
-}

@@ -75,7 +75,7 @@ pub(crate) struct Mover<'a> {
 
 impl<'a> Mover<'a> {
     pub(crate) fn new(bounds: &'a Bounds) -> Self {
-        let lens = Lens::new(bounds.mode, bounds.switched_off);
+        let lens = Lens::new(bounds);
         Self { bounds, lens, remembered: Remembered::default(), nothing_said: Rc::from([]) }
     }
 

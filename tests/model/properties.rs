@@ -15,6 +15,7 @@ pub(crate) const CHECKED: &[&str] = &[
     "one epoch is promoted once, one timeline is made once (I11)",
     "no promotion without history/<epoch> recorded as promoted, without the token, or with a mark (I4)",
     "no claim without a complete set of bids: the claimant has every acknowledged commit (I4)",
+    "no claim by a node whose failover is switched off",
     "an acknowledged commit is on a voter, or V is empty (strict: on another node always)",
 ];
 
@@ -85,6 +86,9 @@ fn nodes_of(mask: u8) -> Vec<u8> {
 
 /// A claim was committed by `node`.
 pub(crate) fn claimed(bounds: &Bounds, world: &World, node: Node) -> Option<String> {
+    if has(bounds.switched_off, node) {
+        return Some(format!("{} takes epoch {} although its failover is switched off", name(node), world.etcd.epoch));
+    }
     let missing = world.truth.acknowledged & !world.machine(node).postgres.log.commits();
     (bounds.mode != ReplicationMode::Async && missing != 0)
         .then(|| format!("{} takes epoch {} without acknowledged {}", name(node), world.etcd.epoch, commits(missing)))
@@ -189,6 +193,14 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Led => "a serving leader",
+            Self::Whole => "a serving leader whom everybody follows in sync",
+            Self::VotersAlive => "a record that names no node that is off",
+        }
+    }
+
     pub(crate) fn is_reached(self, world: &World) -> bool {
         let Some(leader) = leader(world) else { return false };
         let others = || nodes().filter(move |node| *node != leader);

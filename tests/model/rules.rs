@@ -1,205 +1,138 @@
 //! Every rule switched off yields the run that breaks without it.
 
 use super::bounds::Bounds;
-use super::explore::{explore, reaches};
+use super::explore::{Report, explore};
 use super::first;
-use super::properties::Goal;
+use super::look::Age::Fresh;
+use super::moves::Move::{self, KeyDeleted, Look, Promoted};
+use super::script::Go;
 use super::story;
 use leaderl_decision::model::ReplicationMode;
 use leaderl_decision::planted::Planted;
 
-/// With the bug the bounds hold a counterexample of this kind, and without it none.
-fn caught(bug: Planted, bounds: Bounds, by: &str) {
-    let first = first::world(&bounds);
-    if std::env::var_os("MODEL_SHIPPED").is_some() {
-        let report = explore(&bounds, first);
-        println!("SHIPPED under {}: {report}", bug.name());
-        if let Some((_, steps)) = &report.broken {
-            println!("{}", story::tell(&first, steps));
-        }
-        assert!(report.broken.is_none());
-        return;
+/// A bug, the bounds within which it breaks something, and a word of what it breaks.
+pub(crate) struct Rule {
+    pub(crate) bug: Planted,
+    pub(crate) bounds: Bounds,
+    pub(crate) by: &'static str,
+}
+
+impl Rule {
+    /// What happens within the bounds while the rule is off.
+    pub(crate) fn without(&self) -> Report {
+        let _planted = self.bug.plant();
+        explore(&self.bounds)
     }
-    let planted = bug.plant();
-    let report = explore(&bounds, first);
-    drop(planted);
-    println!("{} {report}", bug.name());
-    let (what, steps) =
-        report.broken.unwrap_or_else(|| panic!("{}: no counterexample in {} states", bug.name(), report.states));
-    println!("{}", story::tell(&first, &steps));
-    assert!(what.contains(by), "{}: {what}", bug.name());
+
+    /// And as shipped, through so many states, from the first one.
+    pub(crate) fn shipped(&self, most_states: usize) -> Report {
+        explore(&Bounds { most_states, begins: &[], ..self.bounds.clone() })
+    }
+
+    /// The counterexample as a transcript, and how it was found.
+    pub(crate) fn told(&self) -> (String, usize) {
+        let report = self.without();
+        let begun = self.bounds.begins.len();
+        let (what, steps) = report.broken.as_ref().unwrap_or_else(|| panic!("no counterexample: {report}"));
+        assert!(what.contains(self.by), "{report}");
+        let text = story::tell(&first::world(&self.bounds), steps);
+        let directed = if begun == 0 { String::new() } else { format!(" (the first {begun} moves are given)") };
+        (format!("{report}, {} moves{directed}\n{text}", steps.len()), report.states)
+    }
 }
 
 fn quiet() -> Bounds {
     Bounds { most_states: 300_000, ..Bounds::quiet("") }
 }
 
+/// A test for each, which also sees that with the rule nothing breaks in as many states.
 macro_rules! rules {
-    ($($test:ident: $bug:ident, $bounds:expr, $by:literal;)+) => {
-        $(#[test] fn $test() { caught(Planted::$bug, $bounds, $by); })+
+    ($all:ident: $($test:ident: $bug:ident, $by:literal, $bounds:expr;)+) => {
+        pub(crate) fn $all() -> Vec<Rule> {
+            let named = |name, bounds| Bounds { name, ..bounds };
+            vec![$(Rule { bug: Planted::$bug, bounds: named(Planted::$bug.name(), $bounds), by: $by }),+]
+        }
+
+        $(#[test]
+        fn $test() {
+            let rule = Rule { bug: Planted::$bug, bounds: Bounds { name: Planted::$bug.name(), ..$bounds }, by: $by };
+            let (text, states) = rule.told();
+            println!("{text}");
+            let shipped = rule.shipped(states);
+            assert!(shipped.broken.is_none(), "shipped, and broken: {shipped}");
+        })+
     };
 }
 
 rules! {
-    r1: R1LastLeaderNoVoter, quiet(), "without";
-    r2: R2NoOwnPut, quiet().pair().with(|b| { b.cuts = 2; b.late = 1; }), "none of the voters";
-    r3_sessions: R3PredecessorsLive, quiet().pair().with(|b| { b.cuts = 1; b.daemon_crashes = 1; }).and(|b| b.sessions_outlive = true), "none of the voters";
-    r3_names: R3NamesUnproven, quiet().with(|b| b.cuts = 1).and(|b| b.reloads_lag = true), "none of the voters";
-    r4: R4PromiseForgotten, quiet(), "without";
-    r5: R5DetachedOnSight, quiet().with(|b| b.cuts = 1).and(|b| b.reloads_lag = true), "without";
-    r6_clients: R6ClientsLetInEarly, quiet().with(|b| b.crashes = 1), "";
-    r6_place: R6RestartedInPlace, quiet().with(|b| b.postgres_crashes = 1), "promoted before";
-    r7_voter: R7VoterRebuilt, quiet().with(|b| { b.crashes = 1; b.disk_losses = 1; }), "";
-    r7_bids: R7UnsyncedBids, quiet().timed().with(|b| { b.crashes = 2; b.disk_losses = 1; }), "";
-    r7_forgotten: R7BidForgotten, quiet().with(|b| { b.crashes = 1; b.disk_losses = 1; }), "";
-    r7_forgotten_late: R7BidForgotten, quiet().with(|b| { b.crashes = 1; b.disk_losses = 1; b.late = 1; }), "";
-    r7_votes: R7UnsyncedVotes, quiet().with(|b| { b.crashes = 1; b.disk_losses = 1; }), "";
-    r7_token: R7TokenIgnored, quiet().with(|b| { b.crashes = 1; b.old_copies = 1; }), "";
-    r8: R8BidsOnAbsentKey, quiet().with(|b| { b.deletes = 2; }).and(|b| b.forget_void_bids = false), "";
-    r9: R9TimelineTwice, quiet().with(|b| { b.crashes = 1; }), "";
-    r10: R10BidsWhileHolding, quiet(), "";
-    r11_hold: R11HoldAfterVacancy, quiet().timed().with(|b| { b.late = 1; b.postgres_crashes = 1; }), "";
-    r11_adopt: R11AdoptsWithoutRenewal, quiet().timed().pair().with(|b| { b.commits = 0; b.late = 1; b.daemon_crashes = 1; b.deaf_hearts = 2; b.postgres_crashes = 1; }).and(|b| b.just_won = true), "";
-    r13: R13LsnAlone, quiet().with(|b| { b.commits = 2; }), "";
-    bid_without_promise: BidWithoutPromise, quiet(), "";
-    older_bid: OlderBidCounts, quiet().and(|b| b.forget_void_bids = false), "";
-    lesser: LesserBidCampaigns, quiet(), "";
-    replay: PositionBeforeReplay, quiet().and(|b| b.replay_lags = true), "";
-    sync_set: SyncSetNotChecked, quiet(), "";
-    one_bid: OneBidIsEnough, quiet(), "";
-    claim_voters: ClaimIgnoresVoters, quiet().with(|b| { b.late = 1; b.cuts = 1; }), "";
-    claim_bids: ClaimIgnoresBids, quiet().with(|b| { b.late = 1; }), "";
-    absent_vacancy: AbsentKeyIsVacancy, quiet().timed().with(|b| { b.deletes = 1; }), "";
-    before_history: PromoteBeforeHistory, quiet(), "history";
-    ignores_epoch: VoterChangeIgnoresEpoch, quiet().with(|b| { b.late = 1; b.cuts = 1; }), "";
-    ignores_voters: VoterChangeIgnoresVoters, quiet().with(|b| { b.late = 1; b.cuts = 2; }), "";
-    create_revision: CreateRevisionAsToken, quiet().timed().with(|b| { b.late = 1; b.fences = 1; }), "";
-    revives: LateRenewalRevives, quiet().timed().with(|b| { b.late = 1; b.fences = 1; }), "";
-    unarmed: PromoteUnarmed, quiet().timed().with(|b| { b.fences = 1; b.doubts = 1; b.crashes = 1; }), "";
-    names_after: NamesAfterPromotion, quiet(), "";
-    vip_early: VipBeforeWritable, quiet().timed().with(|b| b.crashes = 1), "VIP";
-    reaped: ResignBeforeReaped, quiet().timed().with(|b| b.stops = 1), "";
-    removed: RemovedInEtcdFirst, quiet().with(|b| b.cuts = 1), "";
-    added: AddedInPostgresFirst, quiet().and(|b| b.voters = 0b010), "";
-    degraded: DegradedInPostgresFirst, quiet().pair().with(|b| b.cuts = 1), "";
-    returned: ReturnedInEtcdFirst, quiet().pair().with(|b| b.cuts = 1), "";
-    catch_up: CatchUpNotAwaited, quiet().with(|b| b.cuts = 2), "";
-    old_epoch: FollowsOldEpoch, quiet(), "";
-    lag: LagIgnored, quiet().timed().with(|b| { b.crashes = 1; }).and(|b| b.mode = ReplicationMode::Async), "";
+    all:
+    r1: R1LastLeaderNoVoter, "without acknowledged commit", quiet();
+    r2: R2NoOwnPut, "none of the voters", quiet().pair().with(|b| (b.cuts, b.late) = (2, 1));
+    r3_sessions: R3PredecessorsLive, "none of the voters",
+        quiet().pair().with(|b| (b.cuts, b.daemon_crashes) = (1, 1)).and(|b| b.sessions_outlive = true);
+    r3_names: R3NamesUnproven, "none of the voters", quiet().with(|b| b.cuts = 1).and(|b| b.reloads_lag = true);
+    r4: R4PromiseForgotten, "without acknowledged commit", quiet();
+    r5: R5DetachedOnSight, "without acknowledged commit",
+        quiet().with(|b| b.cuts = 1).and(|b| b.reloads_lag = true);
+    r6_clients: R6ClientsLetInEarly, "none of the voters", quiet().with(|b| b.crashes = 1);
+    r6_place: R6RestartedInPlace, "promoted before", quiet().with(|b| b.postgres_crashes = 1);
+    r7_bids: R7UnsyncedBids, "not in sync", quiet().timed().with(|b| (b.crashes, b.disk_losses) = (2, 1));
+    r7_forgotten: R7BidForgotten, "without acknowledged commit",
+        quiet().with(|b| (b.crashes, b.disk_losses) = (1, 1));
+    r7_token: R7TokenIgnored, "without acknowledged commit",
+        quiet().with(|b| (b.crashes, b.old_copies) = (1, 1));
+    r8: R8BidsOnAbsentKey, "without acknowledged commit",
+        quiet().with(|b| b.deletes = 2).and(|b| (b.forget_void_bids, b.begins) = (false, DELETED_ONCE));
+    r9: R9TimelineTwice, "made before", quiet().with(|b| b.crashes = 1);
+    r10: R10BidsWhileHolding, "without acknowledged commit", quiet();
+    r11_hold: R11HoldAfterVacancy, "at once",
+        quiet().timed().pair().and(|b| (b.just_won, b.doorless) = (true, true)).with(|b| {
+            (b.commits, b.late, b.postgres_crashes) = (0, 1, 1);
+        });
+    r11_adopt: R11AdoptsWithoutRenewal, "at once",
+        quiet().timed().pair().and(|b| (b.just_won, b.doorless) = (true, true)).with(|b| {
+            (b.commits, b.late, b.daemon_crashes, b.deaf_hearts, b.postgres_crashes) = (0, 1, 1, 2, 1);
+        });
+    r13: R13LsnAlone, "without acknowledged commit", quiet().with(|b| b.commits = 2);
+    bid_without_promise: BidWithoutPromise, "without acknowledged commit", quiet();
+    older_bid: OlderBidCounts, "without acknowledged commit", quiet().and(|b| b.forget_void_bids = false);
+    lesser: LesserBidCampaigns, "without acknowledged commit", quiet();
+    replay: PositionBeforeReplay, "without acknowledged commit", quiet().and(|b| b.replay_lags = true);
+    sync_set: SyncSetNotChecked, "without acknowledged commit", quiet();
+    one_bid: OneBidIsEnough, "without acknowledged commit", quiet();
+    claim_voters: ClaimIgnoresVoters, "without acknowledged commit", quiet().with(|b| (b.late, b.cuts) = (1, 1));
+    absent_vacancy: AbsentKeyIsVacancy, "at once", quiet().timed().with(|b| b.deletes = 1);
+    before_history: PromoteBeforeHistory, "history", quiet();
+    went_back: WentBackIgnored, "", quiet().and(super::sets::restored);
+    switch_off: SwitchOffIgnored, "switched off", quiet().and(|b| b.switched_off = 0b010);
+    lag: LagIgnored, "behind what was published",
+        quiet().timed().with(|b| b.crashes = 1).and(|b| b.mode = ReplicationMode::Async);
+    create_revision: CreateRevisionAsToken, "at once", quiet().timed().with(|b| (b.late, b.fences) = (1, 1));
+    ignores_voters: VoterChangeIgnoresVoters, "none of the voters", quiet().with(|b| (b.late, b.cuts) = (1, 2));
+    revives: LateRenewalRevives, "promoted before",
+        quiet().timed().with(|b| (b.late, b.stops) = (1, 1)).and(|b| b.doorless = true);
+    unarmed: PromoteUnarmed, "at once", quiet().timed().with(|b| (b.fences, b.doubts, b.crashes) = (1, 1, 1));
+    names_after: NamesAfterPromotion, "none of the voters", quiet();
+    vip_early: VipBeforeWritable, "VIP", quiet().timed().with(|b| b.crashes = 1);
+    reaped: ResignBeforeReaped, "at once", quiet().timed().with(|b| b.stops = 1);
+    removed: RemovedInEtcdFirst, "none of the voters", quiet().with(|b| b.cuts = 1);
+    added: AddedInPostgresFirst, "none of the voters", quiet().and(|b| b.voters = 0b010);
+    degraded: DegradedInPostgresFirst, "none of the voters", quiet().pair().with(|b| b.cuts = 1);
+    returned: ReturnedInEtcdFirst, "none of the voters", quiet().pair().with(|b| b.cuts = 1);
+    catch_up: CatchUpNotAwaited, "without acknowledged commit", quiet().with(|b| b.cuts = 2);
 }
 
-fn out_of_reach(bug: Option<Planted>, bounds: Bounds, goal: Goal) {
-    let first = first::world(&bounds);
-    let shipped = reaches(&bounds, first, goal);
-    match &shipped {
-        Ok(states) => println!("{goal:?} within reach of {states} states"),
-        Err(steps) => println!("SHIPPED stuck {goal:?}:\n{}", story::tell(&first, steps)),
-    }
-    if let Some(bug) = bug {
-        let planted = bug.plant();
-        let stuck = reaches(&bounds, first, goal);
-        drop(planted);
-        match stuck {
-            Ok(states) => panic!("{}: nothing stuck in {states}", bug.name()),
-            Err(steps) => println!("{} stuck {goal:?}:\n{}", bug.name(), story::tell(&first, &steps)),
-        }
-    }
-    assert!(shipped.is_ok());
+const fn look(node: u8) -> Move {
+    Look { node, age: Fresh }
 }
 
-#[test]
-fn live_r12() {
-    out_of_reach(
-        Some(Planted::R12LastLeaderNoBid),
-        Bounds::quiet("")
-            .and(|b| {
-                b.absent = 0b100;
-                b.calm = true;
-                b.mode = ReplicationMode::Strict;
-            })
-            .with(|b| {
-                b.stops = 1;
-                b.commits = 0;
-            }),
-        Goal::Led,
-    );
-}
-#[test]
-fn live_r14() {
-    out_of_reach(
-        Some(Planted::R14NoCatchUp),
-        Bounds::quiet("")
-            .and(|b| {
-                b.switched_off = 0b010;
-                b.mortal = 1;
-                b.nobody_returns = true;
-                b.calm = true;
-                b.mode = ReplicationMode::Strict;
-            })
-            .with(|b| {
-                b.crashes = 1;
-                b.commits = 1;
-            }),
-        Goal::Led,
-    );
-}
-#[test]
-fn live_r15() {
-    out_of_reach(
-        Some(Planted::R15LostVoterStays),
-        Bounds::quiet("").and(|b| {
-            b.absent = 0b100;
-            b.calm = true;
-        }),
-        Goal::VotersAlive,
-    );
-}
-#[test]
-fn live_old() {
-    out_of_reach(
-        Some(Planted::FollowsOldEpoch),
-        Bounds::quiet("")
-            .and(|b| {
-                b.voters = 0b010;
-                b.calm = true;
-                b.mortal = 1;
-            })
-            .with(|b| {
-                b.commits = 0;
-                b.crashes = 1;
-            }),
-        Goal::Whole,
-    );
-}
-#[test]
-fn live_crash() {
-    out_of_reach(
-        None,
-        Bounds::quiet("")
-            .and(|b| {
-                b.calm = true;
-            })
-            .with(|b| {
-                b.commits = 1;
-                b.crashes = 1;
-            }),
-        Goal::Whole,
-    );
-}
-#[test]
-fn live_disk() {
-    out_of_reach(
-        None,
-        Bounds::quiet("")
-            .and(|b| {
-                b.calm = true;
-                b.mode = ReplicationMode::Strict;
-            })
-            .with(|b| {
-                b.commits = 1;
-                b.crashes = 1;
-                b.disk_losses = 1;
-            }),
-        Goal::Whole,
-    );
-}
+/// The key is deleted, n2 and n3 bid for the absent key, n2 takes it; n3 follows and has its commit.
+const DELETED_ONCE: &[Go] = &[
+    Go(KeyDeleted, ""),
+    Go(look(1), ""),
+    Go(look(1), "bid"),
+    Go(look(2), ""),
+    Go(look(2), "bid"),
+    Go(look(1), "claim"),
+    Go(Promoted(1), ""),
+];

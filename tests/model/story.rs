@@ -80,7 +80,9 @@ fn happens(step: &Step) -> String {
         Move::BackedUp => "etcd is backed up".to_owned(),
         Move::Restored => "etcd is restored from the backup".to_owned(),
     };
-    if step.said.is_empty() { what } else { format!("{what}: {}", step.said.join(", ")) }
+    let mut said = step.said.to_vec();
+    said.dedup();
+    if said.is_empty() { what } else { format!("{what}: {}", said.join(", ")) }
 }
 
 fn standing(world: &World) -> String {

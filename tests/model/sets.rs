@@ -1,19 +1,19 @@
-//! The feature sets that `make model` explores.
+//! The feature sets: what may go wrong in a run.
 
 use super::bounds::Bounds;
 use leaderl_decision::model::ReplicationMode;
 
-/// Every feature set.
-pub(crate) fn sets() -> Vec<Bounds> {
+/// etcd is restored from a backup once; revisions and renewals are counted, so that old revisions are handed out again.
+pub(crate) fn restored(bounds: &mut Bounds) {
+    (bounds.rename, bounds.forget_void_bids) = (false, false);
+    (bounds.budget.restores, bounds.budget.renewals) = (1, 1);
+}
+
+/// What `make model` explores: two or three faults, three epochs.
+pub(crate) fn large() -> Vec<Bounds> {
     let timed = |name| Bounds::quiet(name).timed();
     let untimed = |name| Bounds::quiet(name);
     let strict = |bounds: &mut Bounds| bounds.mode = ReplicationMode::Strict;
-    let restored = |bounds: &mut Bounds| {
-        bounds.rename = false;
-        bounds.forget_void_bids = false;
-        bounds.budget.restores = 1;
-        bounds.budget.renewals = 1;
-    };
     vec![
         timed("timed: two crashes").with(|b| b.crashes = 2),
         timed("timed: fence, doubt").with(|b| (b.fences, b.doubts) = (1, 1)),
@@ -58,4 +58,29 @@ pub(crate) fn sets() -> Vec<Bounds> {
         timed("restored etcd, timed").with(|b| b.fences = 1).and(restored),
         untimed("restored etcd, untimed").and(restored),
     ]
+}
+
+/// What `make test` explores to its end: one fault at most, two epochs.
+pub(crate) fn small() -> Vec<Bounds> {
+    let timed = |name| Bounds::quiet(name).timed();
+    let untimed = |name| Bounds::quiet(name);
+    let mode = |mode| move |bounds: &mut Bounds| bounds.mode = mode;
+    let all = vec![
+        timed("timed: crash").with(|b| b.crashes = 1),
+        timed("timed: fence").with(|b| b.fences = 1),
+        timed("timed: handover").with(|b| b.stops = 1),
+        timed("timed: postmaster killed").with(|b| b.postgres_crashes = 1),
+        timed("timed: key deleted").with(|b| b.deletes = 1),
+        timed("timed: late transaction").with(|b| b.late = 1),
+        untimed("untimed: nothing"),
+        untimed("untimed: crash").with(|b| b.crashes = 1),
+        untimed("untimed: late transaction").with(|b| b.late = 1),
+        untimed("untimed: replication cut").with(|b| b.cuts = 1),
+        untimed("untimed: crash, disk lost").with(|b| (b.crashes, b.disk_losses) = (1, 1)),
+        timed("strict, timed: crash").with(|b| b.crashes = 1).and(mode(ReplicationMode::Strict)),
+        untimed("strict, untimed: nothing").and(mode(ReplicationMode::Strict)),
+        timed("async, timed: crash").with(|b| b.crashes = 1).and(mode(ReplicationMode::Async)),
+        timed("restored etcd, timed").and(restored),
+    ];
+    all.into_iter().map(|bounds| Bounds { epochs: 2, most_states: 300_000, ..bounds }).collect()
 }
