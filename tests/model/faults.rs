@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::moves::Move;
 use super::nature;
 use super::store;
-use super::world::{Election, HighWater, LATE, Machine, Node, Postgres, Process, Seat, Stage, World, has};
+use super::world::{Election, Etcd, HighWater, LATE, Machine, Node, Postgres, Process, Seat, Stage, World, has};
 
 /// The daemon's process is gone; PostgreSQL and heart go on.
 pub(crate) fn kill_daemon(machine: &mut Machine) {
@@ -133,10 +133,19 @@ pub(crate) fn on_store(world: &World, push: &mut dyn FnMut(Move, World)) {
             }
             Some(backup) => {
                 next.budget.restores -= 1;
+                next.machines.iter_mut().for_each(|machine| saw_the_last(machine, &world.etcd));
                 next.etcd = backup;
                 next.late = [None; LATE];
                 push(Move::Restored, next);
             }
         }
+    }
+}
+
+/// Who watched until etcd stopped has seen all of it. A node that had not would take the backup for the present.
+fn saw_the_last(machine: &mut Machine, etcd: &Etcd) {
+    if machine.election != Election::Off {
+        let mark = &mut machine.high_water;
+        (mark.revision, mark.epoch, mark.version) = (etcd.newest, etcd.epoch, etcd.voters_version);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn acknowledge(bounds: &Bounds, world: &mut World, node: Node, commit
         return Some(format!("{} acknowledges commit {commit} alone in strict mode", name(node)));
     }
     let voters = world.etcd.voters;
-    (voters != 0 && !elsewhere(voters)).then(|| {
+    (voters != 0 && !is_restored(bounds, world) && !elsewhere(voters)).then(|| {
         format!(
             "{} acknowledges commit {commit}, which none of the voters {} has",
             name(node),
@@ -103,7 +103,7 @@ pub(crate) fn promote(bounds: &Bounds, world: &mut World, node: Node, birth: u8)
     let Some(token) = token else { return Some(format!("{} is promoted without a token", name(node))) };
     let epoch = token.epoch;
     let broken = once(world, node, epoch, timeline)
-        .or_else(|| recorded(world, node, epoch, timeline, log.lsn()))
+        .or_else(|| recorded(bounds, world, node, epoch, timeline, log.lsn()))
         .or_else(|| marked.then(|| format!("{} is promoted although its copy is not in sync", name(node))))
         // A promotion that ends after a newer one is an old primary like any other: what it acknowledges is judged then.
         .or_else(|| {
@@ -118,10 +118,16 @@ pub(crate) fn promote(bounds: &Bounds, world: &mut World, node: Node, birth: u8)
     broken
 }
 
-fn recorded(world: &World, node: Node, epoch: u8, timeline: u8, fork: u8) -> Option<String> {
+/// A restored etcd says nothing about the present; that nobody acts on it is judged by what becomes of the commits.
+fn is_restored(bounds: &Bounds, world: &World) -> bool {
+    world.budget.restores < bounds.budget.restores
+}
+
+fn recorded(bounds: &Bounds, world: &World, node: Node, epoch: u8, timeline: u8, fork: u8) -> Option<String> {
     let record = world.etcd.history[usize::from(epoch)];
     let right = record.is_some_and(|record| record.node == node && record.fork == fork && record.timeline == timeline);
-    (!right).then(|| format!("{} is promoted to timeline {timeline} and history/{epoch} says {record:?}", name(node)))
+    (!right && !is_restored(bounds, world))
+        .then(|| format!("{} is promoted to timeline {timeline} and history/{epoch} says {record:?}", name(node)))
 }
 
 fn once(world: &World, node: Node, epoch: u8, timeline: u8) -> Option<String> {

@@ -58,11 +58,15 @@ pub(crate) fn all_fenced(world: &mut World) -> bool {
     true
 }
 
-/// What follows at once from a move: what cannot commit any more is forgotten.
+/// What follows at once from a move: what cannot commit any more is forgotten, and nobody waits for a daemon that is gone.
 pub(crate) fn settle(after: &mut World) {
     let etcd = after.etcd;
     for slot in &mut after.late {
         // An absent key may be absent again.
         *slot = slot.filter(|txn| txn.compares.leader == Some(0) || store::may_commit(&etcd, txn));
+        if let Some(txn) = slot {
+            let mut sender = after.machines[usize::from(txn.by)].election;
+            txn.awaited &= sender.hold_mut().is_some();
+        }
     }
 }
