@@ -33,6 +33,8 @@ pub(crate) struct Bounds {
     pub(crate) max_lag: u64,
     /// Revisions and nonces are renamed to the smallest ones. Not where a restored etcd hands out old revisions again.
     pub(crate) rename: bool,
+    /// Where they are not renamed: what would lead to a later revision is not followed.
+    pub(crate) revisions: u8,
     /// Bids for another revision than the present one are forgotten. Not where a planted bug counts them.
     pub(crate) forget_void_bids: bool,
     /// Initial voters (beside node 0, which leads).
@@ -69,6 +71,7 @@ impl Bounds {
             switched_off: 0,
             max_lag: 0,
             rename: true,
+            revisions: u8::MAX,
             forget_void_bids: true,
             voters: 0b110,
             absent: 0,

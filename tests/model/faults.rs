@@ -79,13 +79,13 @@ pub(crate) fn on_machine(bounds: &Bounds, world: &World, node: Node, push: &mut 
         next.machine_mut(node).cut = true;
     });
     with(Move::Healed(node), machine.cut, &|next| next.machine_mut(node).cut = false);
-    on_hold(world, node, &mut with);
+    on_hold(bounds, world, node, &mut with);
 }
 
 /// Takes a move, whether it is possible, and what it changes.
 type Befalls<'a> = dyn FnMut(Move, bool, &dyn Fn(&mut World)) + 'a;
 
-fn on_hold(world: &World, node: Node, with: &mut Befalls<'_>) {
+fn on_hold(bounds: &Bounds, world: &World, node: Node, with: &mut Befalls<'_>) {
     let machine = world.machine(node);
     let holds = match machine.election {
         Election::Holding(hold) => !hold.old,
@@ -96,7 +96,8 @@ fn on_hold(world: &World, node: Node, with: &mut Befalls<'_>) {
         next.budget.doubts -= 1;
         next.machine_mut(node).election.hold_mut().into_iter().for_each(|hold| hold.old = true);
     });
-    let serves = matches!(machine.election, Election::Holding(hold) if hold.stage == Stage::Serving);
+    // While it promotes too, where the run is about that.
+    let serves = matches!(machine.election, Election::Holding(hold) if hold.stage == Stage::Serving || bounds.just_won);
     with(Move::ToldToStop(node), serves && !machine.told_to_stop && world.budget.stops > 0, &|next| {
         next.budget.stops -= 1;
         next.machine_mut(node).told_to_stop = true;

@@ -1,11 +1,10 @@
 //! What must stay within reach of every state: rules whose absence loses nothing, but stands still.
 
+use super::begins;
 use super::bounds::Bounds;
 use super::explore::reaches;
 use super::first;
-use super::moves::Move::{DiskLost, PowerBack, PowerLost};
 use super::properties::Goal;
-use super::script::Go;
 use super::story;
 use leaderl_decision::model::ReplicationMode;
 use leaderl_decision::planted::Planted;
@@ -59,13 +58,11 @@ macro_rules! live {
     };
 }
 
-/// n2 comes back with an empty disk.
-const DISK_LOST: &[Go] = &[Go(PowerLost(1), ""), Go(DiskLost(1), ""), Go(PowerBack(1), "")];
-
 live! {
     r7_votes: Some(Planted::R7UnsyncedVotes), Led,
-        calm("one rebuilt, leader lost").with(|b| (b.commits, b.crashes, b.disk_losses) = (0, 2, 1)).and(|b| {
-            (b.voters, b.mortal, b.returns, b.begins) = (0b100, 0b011, 0b010, DISK_LOST);
+        calm("one rebuilt, leader lost").with(|b| (b.commits, b.crashes, b.disk_losses, b.daemon_crashes) = (0, 2, 1, 1)).and(|b| {
+            b.cuts_in_passes = true;
+            (b.voters, b.mortal, b.returns, b.begins) = (0b100, 0b011, 0b010, begins::COPY_CUT);
         });
     r12: Some(Planted::R12LastLeaderNoBid), Led,
         strict("strict, handover of two").with(|b| (b.stops, b.commits) = (1, 0)).and(|b| b.absent = 0b100);

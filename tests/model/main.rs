@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod begins;
 mod bounds;
 mod canon;
 mod choices;

@@ -98,7 +98,8 @@ impl<'a> Mover<'a> {
             settle(&mut step.world);
             step.broken = step.broken.take().or_else(|| properties::of_state(self.bounds, &step.world));
         }
-        steps.retain(|step| step.world != *world || step.broken.is_some());
+        let last = self.bounds.revisions;
+        steps.retain(|step| step.broken.is_some() || (step.world != *world && step.world.etcd.newest <= last));
         steps
     }
 

@@ -34,7 +34,7 @@ fn not_refuted() -> Vec<(Planted, Bounds, &'static str)> {
             quiet(rebuilt).with(|b| (b.crashes, b.disk_losses) = (1, 1)),
             "a copy is made in one step here, from the holder of that moment; the mark and the promise cover the rest",
         ),
-        (after, just_won(after).with(|b| (b.commits, b.late, b.postgres_crashes) = (0, 1, 1)), door),
+        (after, just_won(after).with(|b| (b.commits, b.late, b.stops) = (0, 1, 1)), door),
         (
             adopts,
             just_won(adopts).with(|b| {
@@ -95,7 +95,7 @@ fn report() {
     let broken = shipped();
     println!("\nWithout a rule: the shortest run that breaks a property\n");
     for rule in rules::all() {
-        let (text, states) = rule.told();
+        let (text, states) = rule.told(false);
         println!("{text}");
         let report = rule.shipped(most_states().min(states * 4));
         println!("with the rule:\n{report}\n");

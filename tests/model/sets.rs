@@ -1,11 +1,12 @@
 //! The feature sets: what may go wrong in a run.
 
+use super::begins;
 use super::bounds::Bounds;
 use leaderl_decision::model::ReplicationMode;
 
 /// etcd is restored from a backup once; revisions and renewals are counted, so that old revisions are handed out again.
 pub(crate) fn restored(bounds: &mut Bounds) {
-    (bounds.rename, bounds.forget_void_bids) = (false, false);
+    (bounds.rename, bounds.forget_void_bids, bounds.revisions) = (false, false, 9);
     (bounds.budget.restores, bounds.budget.renewals) = (1, 1);
 }
 
@@ -15,6 +16,10 @@ pub(crate) fn large() -> Vec<Bounds> {
     let untimed = |name| Bounds::quiet(name);
     let strict = |bounds: &mut Bounds| bounds.mode = ReplicationMode::Strict;
     vec![
+        two_epochs(untimed("untimed, two epochs: crash").with(|b| b.crashes = 1)),
+        two_epochs(untimed("untimed, two epochs: late transaction").with(|b| b.late = 1)),
+        two_epochs(untimed("untimed, two epochs: replication cut").with(|b| b.cuts = 1)),
+        two_epochs(untimed("untimed, two epochs: crash, disk lost").with(|b| (b.crashes, b.disk_losses) = (1, 1))),
         timed("timed: two crashes").with(|b| b.crashes = 2),
         timed("timed: fence, doubt").with(|b| (b.fences, b.doubts) = (1, 1)),
         timed("timed: daemon killed in passes, fence")
@@ -56,6 +61,7 @@ pub(crate) fn large() -> Vec<Bounds> {
             .with(|b| (b.commits, b.late, b.crashes) = (2, 1, 1))
             .and(|b| b.mode = ReplicationMode::Async),
         timed("restored etcd, timed").with(|b| b.fences = 1).and(restored),
+        untimed("restored etcd, after a takeover").and(restored).and(|b| b.begins = begins::BEFORE_THE_BACKUP),
         untimed("restored etcd, untimed").and(restored),
     ]
 }
@@ -73,14 +79,15 @@ pub(crate) fn small() -> Vec<Bounds> {
         timed("timed: key deleted").with(|b| b.deletes = 1),
         timed("timed: late transaction").with(|b| b.late = 1),
         untimed("untimed: nothing"),
-        untimed("untimed: crash").with(|b| b.crashes = 1),
-        untimed("untimed: late transaction").with(|b| b.late = 1),
-        untimed("untimed: replication cut").with(|b| b.cuts = 1),
-        untimed("untimed: crash, disk lost").with(|b| (b.crashes, b.disk_losses) = (1, 1)),
         timed("strict, timed: crash").with(|b| b.crashes = 1).and(mode(ReplicationMode::Strict)),
         untimed("strict, untimed: nothing").and(mode(ReplicationMode::Strict)),
         timed("async, timed: crash").with(|b| b.crashes = 1).and(mode(ReplicationMode::Async)),
-        timed("restored etcd, timed").and(restored),
+        untimed("restored etcd, untimed, two nodes").pair().and(restored).and(|b| b.revisions = 7),
+        timed("restored etcd, timed, two nodes").pair().and(restored).with(|b| b.fences = 1).and(|b| b.revisions = 6),
     ];
-    all.into_iter().map(|bounds| Bounds { epochs: 2, most_states: 300_000, ..bounds }).collect()
+    all.into_iter().map(two_epochs).collect()
+}
+
+fn two_epochs(bounds: Bounds) -> Bounds {
+    Bounds { epochs: 2, most_states: 300_000, ..bounds }
 }
