@@ -42,7 +42,8 @@ impl Rule {
         assert!(what.contains(self.by), "{report}");
         let text = story::tell(&first::world(&bounds), steps);
         let directed = if begun == 0 { String::new() } else { format!(" (the first {begun} moves are given)") };
-        (format!("{report}, {} moves{directed}\n{text}", steps.len()), report.states)
+        let door = if bounds.doorless { ", heart's door taken away" } else { "" };
+        (format!("{report}, {} moves{directed}{door}\n{text}", steps.len()), report.states)
     }
 }
 
