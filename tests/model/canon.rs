@@ -132,6 +132,14 @@ fn forget(world: &mut World) {
             postgres.promised = 1;
         }
     }
+    // A token that nobody bears proves nothing; what a promotion writes takes its place.
+    let borne = |token: &Token| {
+        let bids = world.etcd.bids.iter().flatten().any(|bid| bid.token == Some(*token));
+        bids || world.late.iter().any(Option::is_some)
+            || world.machines.iter().any(|machine| machine.postgres.token == Some(*token))
+    };
+    let taken_with = world.etcd.taken_with.filter(borne);
+    world.etcd.taken_with = taken_with;
     // Only a transaction that is still under way can tell these from newer ones.
     if world.late.iter().all(Option::is_none) {
         (world.etcd.epoch_rev, world.etcd.voters_rev) = (1, 1);
@@ -150,7 +158,7 @@ fn forget_of_standby(postgres: &mut Postgres, etcd: &Etcd) {
         Process::Promoting | Process::Primary | Process::Stopping => return,
     }
     let newest = Token { epoch: etcd.epoch, nonce: etcd.epoch_nonce };
-    postgres.token = postgres.token.filter(|token| *token == newest);
+    postgres.token = postgres.token.filter(|token| *token == newest || Some(*token) == etcd.taken_with);
     postgres.placed = 0;
     if !planted(Planted::NamesAfterPromotion) {
         postgres.names = 0;
@@ -219,6 +227,7 @@ fn each_rev_of_etcd(etcd: &mut Etcd, with: &mut impl FnMut(&mut u8)) {
 fn each_nonce(world: &mut World, with: &mut impl FnMut(&mut u8)) {
     for etcd in std::iter::once(&mut world.etcd).chain(&mut world.backup) {
         with(&mut etcd.epoch_nonce);
+        etcd.taken_with.iter_mut().for_each(|token| with(&mut token.nonce));
         seat_nonce(&mut etcd.leader, with);
         etcd.bids.iter_mut().flatten().filter_map(|bid| bid.token.as_mut()).for_each(|token| with(&mut token.nonce));
     }
@@ -234,7 +243,10 @@ fn each_nonce(world: &mut World, with: &mut impl FnMut(&mut u8)) {
         match &mut txn.writes {
             Writes::Seat(seat) => seat_nonce(seat, with),
             Writes::Bid(bid) => bid.token.iter_mut().for_each(|token| with(&mut token.nonce)),
-            Writes::Claim { nonce, .. } => with(nonce),
+            Writes::Claim { nonce, taken_with, .. } => {
+                with(nonce);
+                taken_with.iter_mut().for_each(|token| with(&mut token.nonce));
+            }
             Writes::Voters { .. } => {}
         }
     }
@@ -333,10 +345,10 @@ fn exchanged_txn(txn: &Txn, to: &[Node; NODES]) -> Txn {
         Writes::Seat(seat) => Writes::Seat(exchanged_seat(seat, to)),
         Writes::Bid(bid) => Writes::Bid(bid),
         Writes::Voters { voters, version } => Writes::Voters { voters: mask(voters, to), version },
-        Writes::Claim { nonce, epoch, history, voters, version } => {
+        Writes::Claim { nonce, epoch, taken_with, history, voters, version } => {
             let history =
                 history.map(|history| super::world::History { node: to[usize::from(history.node)], ..history });
-            Writes::Claim { nonce, epoch, history, voters: mask(voters, to), version }
+            Writes::Claim { nonce, epoch, taken_with, history, voters: mask(voters, to), version }
         }
     };
     other

@@ -140,6 +140,7 @@ impl Lens {
                 epoch: epoch(etcd.epoch),
                 guid: self.id(etcd.epoch_node).clone(),
                 nonce: nonce(etcd.epoch_nonce),
+                taken_with: etcd.taken_with.map(token),
             };
             view.epoch = Some(seen(record, etcd.epoch_rev));
         }

@@ -65,6 +65,7 @@ impl Look<'_> {
         let writes = Writes::Claim {
             nonce: self.input.fresh_nonce,
             epoch: lens::small(claim.epoch.epoch.0),
+            taken_with: claim.epoch.taken_with.as_ref().map(lens::small_token),
             history,
             voters,
             version: if self.input.may_be_restored { lens::small(claim.voters.version) } else { 0 },

@@ -51,11 +51,12 @@ pub(crate) fn commit(etcd: &mut Etcd, txn: &Txn) -> bool {
             etcd.voters_version = version;
             etcd.voters_rev = rev;
         }
-        Writes::Claim { nonce, epoch, history, voters, version } => {
+        Writes::Claim { nonce, epoch, taken_with, history, voters, version } => {
             etcd.leader = Seat::Holder { node: txn.by, nonce, epoch };
             etcd.epoch = epoch;
             etcd.epoch_node = txn.by;
             etcd.epoch_nonce = nonce;
+            etcd.taken_with = taken_with;
             if history.is_some() {
                 etcd.history[usize::from(epoch)] = history;
             }

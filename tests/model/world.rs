@@ -95,6 +95,8 @@ pub(crate) struct Etcd {
     pub(crate) epoch: u8,
     pub(crate) epoch_node: Node,
     pub(crate) epoch_nonce: u8,
+    /// The token that the copy bore which took the epoch.
+    pub(crate) taken_with: Option<Token>,
     pub(crate) epoch_rev: Rev,
     pub(crate) voters: Mask,
     pub(crate) voters_version: u8,
@@ -122,7 +124,7 @@ pub(crate) enum Writes {
     Seat(Seat),
     Bid(Bid),
     Voters { voters: Mask, version: u8 },
-    Claim { nonce: u8, epoch: u8, history: Option<History>, voters: Mask, version: u8 },
+    Claim { nonce: u8, epoch: u8, taken_with: Option<Token>, history: Option<History>, voters: Mask, version: u8 },
 }
 
 /// A transaction on its way.
