@@ -90,7 +90,7 @@ mutants:
 	@MUTANTS=$(MUTANTS) $(SIMULATION)
 
 # States of each set of faults before it is cut off.
-MOST ?= 300000
+MOST ?= 500000
 
 ## make model MOST=n        every order of events within bounds, on the shipped decisions: states, properties, transcripts
 .PHONY: model

@@ -84,7 +84,7 @@ fn every_planted_bug_is_accounted_for() {
 
 /// States that `make model` explores of each set before it is cut off.
 fn most_states() -> usize {
-    std::env::var("MOST").ok().and_then(|most| most.parse().ok()).unwrap_or(300_000)
+    std::env::var("MOST").ok().and_then(|most| most.parse().ok()).unwrap_or(500_000)
 }
 
 #[test]
