@@ -89,6 +89,15 @@ mutants:
 	@$(PREPARE) tools
 	@MUTANTS=$(MUTANTS) $(SIMULATION)
 
+# States of each set of faults before it is cut off.
+MOST ?= 500000
+
+## make model MOST=n        every order of events within bounds, on the shipped decisions: states, properties, transcripts
+.PHONY: model
+model:
+	@$(PREPARE) tools
+	@MOST=$(MOST) cargo test --quiet -p leaderl-decision --test model -- --ignored --nocapture --test-threads=1
+
 ## make otp-differential SEED=n COUNT=n   fresh scenarios, recorded from Erlang/OTP now and replayed against the crate
 otp-differential:
 	@$(PREPARE) erlang
