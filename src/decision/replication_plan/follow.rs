@@ -162,15 +162,15 @@ fn leave_the_mark(
     server: &ServerSeen,
     streams: bool,
 ) -> Option<Command> {
-    match mark.target {
-        // A promised bidder holds nothing: the mark stays until a holder confirms.
-        None if order.catch_up || !streams => None,
-        None => newest_timeline(order).map(|timeline| Command::AskTarget { source, timeline }),
-        Some((timeline, lsn)) => {
-            let flushed = server.received.unwrap_or_default().max(server.position);
-            (server.timeline == timeline && flushed >= lsn).then_some(Command::ClearUnsynced)
-        }
+    let flushed = server.received.unwrap_or_default().max(server.position);
+    if mark.target.is_some_and(|(timeline, lsn)| server.timeline == timeline && flushed >= lsn) {
+        return Some(Command::ClearUnsynced);
     }
+    // A promised bidder holds nothing: the mark stays until a holder confirms. What a holder of an older epoch had said may
+    // not be on this one's line at all.
+    let timeline = newest_timeline(order).filter(|_| streams && !order.catch_up)?;
+    let must_ask = mark.target.is_none_or(|(of, _)| of != timeline);
+    must_ask.then_some(Command::AskTarget { source, timeline })
 }
 
 fn aim_at(source: &Source, order: &FollowOrder, seen: &Observed) -> Option<Command> {

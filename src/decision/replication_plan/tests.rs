@@ -284,7 +284,11 @@ fn starts() -> Vec<(&'static str, Observed)> {
     cut_rewind.files.unsynced = Some(mark(RemakeWork::RewindBegun));
     let mut old_primary = world(2, 850, Process::Running, true);
     old_primary.files.token = Some(Token { epoch: Epoch(1), nonce: Nonce("o".into()) });
+    let mut asked = world(2, 850, Process::Gone, false);
+    asked.files.unsynced = Some(mark(RemakeWork::CatchUp));
+    asked.files.unsynced.as_mut().unwrap().target = Some((Timeline(2), Lsn(880)));
     vec![
+        ("asked a holder before", asked),
         ("missing", missing),
         ("down, behind", world(2, 850, Process::Gone, false)),
         ("down, diverged", world(2, 950, Process::Gone, false)),
@@ -355,9 +359,8 @@ fn a_promise_forbids_to_follow_a_holder_that_is_not_newer() {
     model.run(&order, None);
     assert_eq!(proven_detached(&model.seen), Some(Revision(40)));
     assert_eq!(plan(&order, None, &model.seen).problems[0].code, "promised");
-    let among_bidders =
-        PostgresOrder::Follow(FollowOrder { leader_revision: Revision(40), catch_up: true, ..follow() });
-    model.run(&among_bidders, None);
+    let bidder = FollowOrder { leader_revision: Revision(40), catch_up: true, ..follow() };
+    model.run(&PostgresOrder::Follow(bidder), None);
     assert!(matches!(model.seen.files.upstream, Upstream::Node(_)), "rule R14");
 }
 
@@ -389,10 +392,9 @@ fn detached_needs_the_very_name_on_disk_and_nothing_left_to_replay() {
     model.run(&PostgresOrder::Detach { revision: Revision(60) }, None);
     let report = |seen: &Observed| describe(seen, &BTreeMap::new(), None).detached.map(|(at, _)| at);
     assert_eq!(report(&model.seen), Some(Revision(60)));
-    let mut busy = model.seen.clone();
+    let (mut busy, mut stale) = (model.seen.clone(), model.seen.clone());
     busy.server.as_mut().unwrap().waiting_for_wal = false;
     assert_eq!(report(&busy), None);
-    let mut stale = model.seen.clone();
     stale.server.as_mut().unwrap().at_sentinel = Some("s0".into());
     assert_eq!(report(&stale), None);
 }

@@ -4,6 +4,7 @@
 
 use super::run::{Ended, Order, run_on_a_thread};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe, read};
@@ -11,8 +12,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A run takes a second or so of processor time; one that takes this long never ends.
-const HUNG: Duration = Duration::from_secs(180);
+/// A run takes a second or so of processor time, however long a busy machine needs for it; one that takes this much spins.
+const SPINS_S: u64 = 60;
+/// One that takes so long waits for something that never comes.
+const HUNG: Duration = Duration::from_secs(1800);
 
 /// A run under way.
 pub(crate) struct Child {
@@ -32,6 +35,8 @@ pub(crate) fn start(order: Order) -> std::io::Result<Child> {
         ForkResult::Parent { child } => Ok(Child { seed, pid: child, words, heard: Vec::new(), began: Instant::now() }),
         ForkResult::Child => {
             drop(words);
+            // Without the limit a run that spins ends all the same, later.
+            let _limited = setrlimit(Resource::RLIMIT_CPU, SPINS_S, SPINS_S);
             let ended = run_on_a_thread(order);
             let said = serde_json::to_vec(&ended).unwrap_or_default();
             let _parent_gone = std::fs::File::from(say).write_all(&said);
@@ -58,7 +63,7 @@ pub(crate) fn next(children: &mut Vec<Child>) -> Option<(u64, Ended)> {
             let _reaped = waitpid(child.pid, None);
             return Some((
                 child.seed,
-                Ended::broken("I7", "the run does not end: something spins while time stands still"),
+                Ended::broken("I7", "the run does not end: it waits for something outside its world"),
             ));
         }
         let Some(child) = ready.and_then(|number| children.get_mut(number)) else { continue };
@@ -68,7 +73,12 @@ pub(crate) fn next(children: &mut Vec<Child>) -> Option<(u64, Ended)> {
                 let child = children.swap_remove(ready.unwrap_or(0));
                 let _reaped = waitpid(child.pid, None);
                 let ended = serde_json::from_slice(&child.heard);
-                return Some((child.seed, ended.unwrap_or_else(|_| Ended::broken("I7", "the run's process died"))));
+                return Some((
+                    child.seed,
+                    ended.unwrap_or_else(|_| {
+                        Ended::broken("I7", "the run's process died, or something spins while time stands still")
+                    }),
+                ));
             }
             Ok(count) => child.heard.extend_from_slice(&buffer[..count]),
         }

@@ -15,6 +15,7 @@ use crate::world::profile::Profile;
 use leaderl_decision::planted::Planted;
 use run::{Ended, Order};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Every seed that ever failed.
@@ -59,9 +60,17 @@ fn saved() -> impl Iterator<Item = u64> {
     SAVED.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
 }
 
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// So many in this process, and so in this run: each has a process of its own.
+fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
 /// A panic in a daemon's task is caught by ractor; its place is worth a line, its backtrace is not.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         eprintln!("panic on {}: {info}", std::thread::current().name().unwrap_or("?"));
     }));
 }

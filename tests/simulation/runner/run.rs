@@ -10,6 +10,9 @@ use crate::world::sim::Sim;
 use crate::world::{SEC, Time, World, lock, note, random};
 use leaderl_decision::planted::Planted;
 
+/// A seed is watched at least for so long: what is whole must stay so.
+const SHORTEST: Time = 180 * SEC;
+
 /// How a seed is run.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
@@ -77,6 +80,10 @@ fn run_here(order: &Order) -> Ended {
     phases(&mut sim, &profile);
     let mut w = lock(&sim.world);
     w.counts.simulated_ns = w.now;
+    let panics = super::panics();
+    if panics > 0 {
+        w.violate("I7", format!("{panics} panics in the daemons' code"));
+    }
     Ended {
         counts: w.counts.clone(),
         violations: w.truth.violations.clone(),
@@ -95,7 +102,7 @@ fn phases(sim: &mut Sim, profile: &Profile) {
     };
     if profile.wild_clocks {
         // Beyond the tolerated ratio only I3 is promised.
-        sim.run_until(faulty_until + 20 * SEC);
+        sim.run_until(SHORTEST);
         return lock(&sim.world).check_history();
     }
     let led = wait(sim, bounds.0, |w, since| w.serving().is_some() && w.acknowledged_since(since));
@@ -106,6 +113,7 @@ fn phases(sim: &mut Sim, profile: &Profile) {
     if !redundant {
         return blame(sim, "I9", "the cluster is not whole again within the bound");
     }
+    sim.run_until(SHORTEST);
     lock(&sim.world).check_history();
 }
 
