@@ -113,7 +113,7 @@ planted_bugs! {
     T0OfLaterAttempt = "t0-of-later-attempt",
     /// A renewal whose outcome is unclear counts as committed ("keep-alive trusted"). In `renewal`.
     RenewalTakenOnFaith = "renewal-taken-on-faith",
-    /// Observers count D from the holder's own clock instead of their receipt. In EtcdSessionActor (`Seen::at` of `leader`).
+    /// Observers count D from the holder's own clock instead of their receipt. In `renewal`, for `cluster::build`.
     TakeoverByHoldersClock = "takeover-by-holders-clock",
     /// Renewals and vacancies compare `create_revision`, so a deposed holder overwrites its successor. In EtcdSessionActor and
     /// `actors::coordination::leader_key`.

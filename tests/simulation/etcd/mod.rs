@@ -30,6 +30,12 @@ pub(crate) struct Etcd {
     pub(crate) watchers: Vec<Watcher>,
     /// Late proposals: commit when there is a leader again.
     stranded: Vec<Stranded>,
+    /// Until when, and by how much, answers to a node are late.
+    pub(crate) late_answers: BTreeMap<usize, (Time, Time)>,
+    /// Until when transactions of a node may arrive seconds late.
+    pub(crate) late_requests: BTreeMap<usize, Time>,
+    /// Older states, as backups have them.
+    pub(crate) backups: Vec<Kv>,
 }
 
 type Commit = Box<dyn FnOnce(&mut crate::world::World) + Send>;
@@ -86,6 +92,9 @@ impl Etcd {
             db_bytes: 1 << 20,
             watchers: Vec::new(),
             stranded: Vec::new(),
+            late_answers: BTreeMap::new(),
+            late_requests: BTreeMap::new(),
+            backups: Vec::new(),
         }
     }
 }

@@ -65,6 +65,26 @@ pub(crate) enum Kind {
     Demote,
     SwitchNode,
     SwitchCluster,
+    LoseProcesses,
+    ChaseProcesses,
+    ChaseEtcdCut,
+    ChaseVoters,
+    LagOne,
+    StallOne,
+    OneVoterLeft,
+    CrashAlone,
+    Reacquire,
+    LateAnswers,
+    LateAnswersThenCut,
+    LateAnswersThenFreeze,
+    LateRequests,
+    KillThenCut,
+    RefreshLate,
+    StuckBackend,
+    SlowReload,
+    DeleteLeaderKey,
+    EtcdRestored,
+    PanicLoop,
 }
 
 /// All of them, with how often each is drawn.
@@ -127,6 +147,29 @@ pub(crate) const ALL: &[(Kind, u32)] = &[
     (Kind::SwitchCluster, 2),
 ];
 
+/// Faults that belong together (`scenes.rs`); drawn by swarms and classes only.
+pub(crate) const SCENES: &[(Kind, u32)] = &[
+    (Kind::LoseProcesses, 2),
+    (Kind::ChaseProcesses, 2),
+    (Kind::ChaseEtcdCut, 1),
+    (Kind::ChaseVoters, 2),
+    (Kind::LagOne, 2),
+    (Kind::StallOne, 2),
+    (Kind::OneVoterLeft, 2),
+    (Kind::CrashAlone, 1),
+    (Kind::Reacquire, 1),
+    (Kind::LateAnswers, 1),
+    (Kind::LateAnswersThenCut, 1),
+    (Kind::LateAnswersThenFreeze, 1),
+    (Kind::LateRequests, 2),
+    (Kind::KillThenCut, 1),
+    (Kind::RefreshLate, 1),
+    (Kind::StuckBackend, 1),
+    (Kind::SlowReload, 2),
+    (Kind::DeleteLeaderKey, 1),
+    (Kind::PanicLoop, 1),
+];
+
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -186,6 +229,26 @@ impl Kind {
             Self::Demote => "operator-demotes",
             Self::SwitchNode => "operator-switches-node",
             Self::SwitchCluster => "operator-switches-cluster",
+            Self::LoseProcesses => "lose-processes",
+            Self::ChaseProcesses => "chase-processes",
+            Self::ChaseEtcdCut => "chase-etcd-cut",
+            Self::ChaseVoters => "chase-voters",
+            Self::LagOne => "lag-one",
+            Self::StallOne => "stall-one",
+            Self::OneVoterLeft => "one-voter-left",
+            Self::CrashAlone => "crash-alone",
+            Self::Reacquire => "reacquire",
+            Self::LateAnswers => "late-answers",
+            Self::LateAnswersThenCut => "late-answers-then-cut",
+            Self::LateAnswersThenFreeze => "late-answers-then-freeze",
+            Self::LateRequests => "late-requests",
+            Self::KillThenCut => "kill-then-cut",
+            Self::RefreshLate => "refresh-late",
+            Self::StuckBackend => "stuck-backend",
+            Self::SlowReload => "slow-reload",
+            Self::DeleteLeaderKey => "delete-leader-key",
+            Self::EtcdRestored => "etcd-restored",
+            Self::PanicLoop => "panic-loop",
         }
     }
 }
@@ -232,6 +295,9 @@ pub(crate) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         }
         Kind::KillPostmaster => w.kill_postmaster(id),
         Kind::KillPostgres => w.postgres_crashes(id),
+        _ if SCENES.iter().any(|(scene, _)| *scene == kind) || kind == Kind::EtcdRestored => {
+            super::scenes::apply(w, kind, id, lasts)
+        }
         _ => super::more::apply(w, kind, id, lasts),
     }
 }

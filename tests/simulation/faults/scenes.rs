@@ -1,0 +1,230 @@
+//! Faults that belong together: each is the run, or a part of the run, in which one of the safety rules matters.
+
+use super::Scope;
+use super::kinds::{self, Kind};
+use crate::world::{MS, SEC, Time, World, note};
+use leaderl::actors::api::admin_protocol::{AdminRequest, Intervention};
+
+/// What shall happen when something is written next.
+pub(crate) struct Ambush {
+    on: On,
+    kind: Kind,
+    /// Longest delay after it.
+    within: Time,
+    lasts: Time,
+    until: Time,
+}
+
+/// What an ambush waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A new epoch is taken: its holder is hit.
+    Claim,
+    /// The holder changes the voters, in etcd or in PostgreSQL's names.
+    Voters,
+}
+
+pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
+    match kind {
+        Kind::LoseProcesses => lose_processes(w, id, lasts),
+        Kind::ChaseProcesses => w.ambush(On::Claim, Kind::LoseProcesses, 1500 * MS, lasts),
+        Kind::ChaseEtcdCut => w.ambush(On::Claim, Kind::CutFromEtcd, 500 * MS, lasts),
+        Kind::ChaseVoters => w.ambush(On::Voters, Kind::LoseProcesses, 400 * MS, lasts),
+        Kind::LagOne => {
+            if let Some(to) = w.other_than(id) {
+                cut_stream(w, id, to, lasts);
+            }
+        }
+        Kind::StallOne => {
+            if let Some(to) = w.other_than(id) {
+                stall_stream(w, id, to, lasts);
+            }
+        }
+        Kind::OneVoterLeft => one_voter_left(w, id, lasts),
+        Kind::CrashAlone => crash_alone(w, id, lasts),
+        Kind::Reacquire => reacquire(w, id, lasts),
+        Kind::LateAnswers => w.late_answers(id, lasts),
+        Kind::LateAnswersThenCut | Kind::LateAnswersThenFreeze => late_then(w, kind, id, lasts),
+        Kind::LateRequests => {
+            w.etcd.late_requests.insert(id, w.now + lasts);
+        }
+        Kind::KillThenCut => {
+            w.kill_daemon(id, "fault, to be cut off when it is back");
+            let back = w.millis(300, 3500);
+            w.after(back, move |w| kinds::apply(w, Kind::CutFromAll, id, lasts));
+        }
+        Kind::RefreshLate => refresh_late(w, id, lasts),
+        Kind::StuckBackend => {
+            w.nodes[id].postgres.stuck_until = w.now + lasts;
+            let wait = w.millis(0, 800);
+            let then = *w.rng.pick(&[Kind::Demote, Kind::KillPostmaster, Kind::KillPostmaster]).unwrap_or(&Kind::Demote);
+            w.after(wait, move |w| kinds::apply(w, then, id, lasts));
+        }
+        Kind::SlowReload => {
+            w.nodes[id].postgres.slow_reload = w.millis(200, 4000);
+            w.undo(lasts, Scope::Process, id, move |w| w.nodes[id].postgres.slow_reload = 0);
+        }
+        Kind::DeleteLeaderKey => {
+            note!(w, "etcd: somebody deletes the leader key by hand");
+            let key = w.keys.leader();
+            w.etcd.kv.apply(&[], &[leaderl::ports::Write::Delete { key }], &[]);
+            w.truth.holder = None;
+            w.etcd_apply_everywhere();
+        }
+        Kind::EtcdRestored => w.restore_etcd(),
+        Kind::PanicLoop => panic_loop(w, id),
+        _ => {}
+    }
+}
+
+/// Daemon, heart and PostgreSQL of a node end and stay away; its member of etcd goes on.
+fn lose_processes(w: &mut World, id: usize, lasts: Time) {
+    if w.nodes[id].daemon.wanted {
+        w.nodes[id].daemon.wanted = false;
+        w.kill_daemon(id, "every process of ours");
+        w.heart_dies(id, false);
+        w.postgres_crashes(id);
+        w.nodes[id].postgres.orphans_until = 0;
+        w.undo(lasts, Scope::Process, id, move |w| {
+            w.heart_starts(id);
+            w.nodes[id].daemon.wanted = true;
+            let wait = w.millis(50, 900);
+            w.after(wait, move |w| w.start_daemon(id));
+        });
+    }
+}
+
+/// Nothing of one stream comes through; the other follower's does.
+fn cut_stream(w: &mut World, id: usize, to: usize, lasts: Time) {
+    for (from, to) in [(id, to), (to, id)] {
+        w.net.link_mut(from, to).postgres_cuts += 1;
+        w.undo(lasts, Scope::Link, id, move |w| {
+            let cuts = &mut w.net.link_mut(from, to).postgres_cuts;
+            *cuts = cuts.saturating_sub(1);
+        });
+    }
+}
+
+/// One walsender stands still: its row says `streaming`, its position stays.
+fn stall_stream(w: &mut World, id: usize, to: usize, lasts: Time) {
+    let Some(server) = w.nodes[id].postgres.server.as_mut() else { return };
+    server.senders.iter_mut().filter(|sender| sender.to == to).for_each(|sender| sender.frozen = true);
+    w.undo(lasts, Scope::Process, id, move |w| {
+        if let Some(server) = w.nodes[id].postgres.server.as_mut() {
+            server.senders.iter_mut().filter(|sender| sender.to == to).for_each(|sender| {
+                sender.frozen = false;
+                sender.in_flight = false;
+            });
+        }
+    });
+}
+
+/// One follower lags, the other is lost, and so is the leader as soon as it draws a consequence, or soon.
+fn one_voter_left(w: &mut World, id: usize, lasts: Time) {
+    let (Some(lags), Some(server)) = (w.other_than(id), w.nodes[id].postgres.server.as_ref()) else { return };
+    let lost = server.senders.iter().map(|sender| sender.to).find(|to| *to != lags);
+    let long = lasts + 6 * SEC;
+    if w.rng.percent(50) {
+        stall_stream(w, id, lags, long);
+    } else {
+        cut_stream(w, id, lags, long);
+    }
+    let soon = w.millis(50, 900);
+    let Some(lost) = lost else { return };
+    if w.rng.percent(50) {
+        // The follower that has everything goes first.
+        w.after(soon, move |w| lose_processes(w, lost, long + 8 * SEC));
+        if w.rng.percent(50) {
+            w.ambush(On::Voters, Kind::LoseProcesses, 300 * MS, long);
+        } else {
+            let then = soon + w.millis(300, 3000);
+            w.after(then, move |w| lose_processes(w, id, long));
+        }
+    } else {
+        w.after(soon, move |w| lose_processes(w, id, long));
+        w.ambush(On::Claim, Kind::LoseProcesses, 250 * MS, long + 8 * SEC);
+    }
+}
+
+/// A primary without followers crashes, leads again, is read, and is lost.
+fn crash_alone(w: &mut World, id: usize, lasts: Time) {
+    kinds::apply(w, Kind::CutReplication, id, lasts + 8 * SEC);
+    let (crash, loss) = (w.millis(300, 1500), w.millis(2500, 6500));
+    let how = *w.rng.pick(&[Kind::KillPostgres, Kind::KillPostmaster, Kind::KillDaemon]).unwrap_or(&Kind::KillPostgres);
+    w.after(crash, move |w| kinds::apply(w, how, id, lasts));
+    w.after(loss, move |w| lose_processes(w, id, lasts + 8 * SEC));
+}
+
+/// The last leader takes the key again, loses etcd before its first renewal, and one follower sees nothing of what follows.
+fn reacquire(w: &mut World, id: usize, lasts: Time) {
+    let Some(lags) = w.other_than(id) else { return };
+    w.ambush(On::Claim, Kind::CutFromEtcd, 250 * MS, lasts + 12 * SEC);
+    kinds::apply(w, Kind::KillPostgres, id, lasts);
+    let cut = w.millis(100, 900);
+    w.after(cut, move |w| cut_stream(w, id, lags, lasts + 12 * SEC));
+    let loss = w.millis(1500, 4000);
+    let other = (0..w.nodes.len()).find(|other| *other != id && *other != lags);
+    if let Some(other) = other {
+        w.after(loss, move |w| lose_processes(w, other, lasts + 12 * SEC));
+    }
+}
+
+/// What was committed is answered late; then nothing is heard any more.
+fn late_then(w: &mut World, kind: Kind, id: usize, lasts: Time) {
+    let late = w.millis(1200, 4000);
+    w.late_answers(id, late + SEC);
+    let then = if kind == Kind::LateAnswersThenCut { Kind::CutFromAll } else { Kind::FreezeDaemon };
+    w.after(late, move |w| kinds::apply(w, then, id, lasts + 8 * SEC));
+}
+
+/// heart is stopped in the middle of a refresh, goes on just before its deadline, and is stopped again.
+fn refresh_late(w: &mut World, id: usize, lasts: Time) {
+    w.freeze_daemon(id);
+    w.undo(lasts + 9 * SEC, Scope::Process, id, move |w| w.thaw_daemon(id));
+    let stands = w.millis(800, 2600);
+    w.nodes[id].heart.stop_at_refresh = Some(stands);
+    w.nodes[id].heart.stop_after_refresh = Some(lasts + 8 * SEC);
+}
+
+/// Actors are killed faster than any supervisor accepts.
+fn panic_loop(w: &mut World, id: usize) {
+    for number in 0..14 {
+        let at = number * 90 * MS;
+        w.after(at, move |w| {
+            let actor = if number % 2 == 0 { "coordination" } else { "election" }.to_owned();
+            w.order(id, &AdminRequest::ActorIntervene { actor, how: Intervention::Kill });
+        });
+    }
+}
+
+impl World {
+    fn other_than(&mut self, id: usize) -> Option<usize> {
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != id).collect();
+        self.rng.pick(&others).copied()
+    }
+
+    fn ambush(&mut self, on: On, kind: Kind, within: Time, lasts: Time) {
+        let until = self.now + lasts + 15 * SEC;
+        self.faults.ambushes.push(Ambush { on, kind, within, lasts, until });
+    }
+
+    /// That has just happened, by this node.
+    pub(crate) fn spring(&mut self, on: On, id: usize) {
+        let now = self.now;
+        self.faults.ambushes.retain(|ambush| ambush.until > now);
+        let Some(at) = self.faults.ambushes.iter().position(|ambush| ambush.on == on) else { return };
+        let Ambush { kind, within, lasts, .. } = self.faults.ambushes.swap_remove(at);
+        let wait = self.micros(200, within / 1000);
+        self.after(wait, move |w| {
+            note!(w, "FAULT that lay in wait: {} on n{id}", kind.name());
+            w.count_fault(kind.name());
+            kinds::apply(w, kind, id, lasts);
+        });
+    }
+
+    /// Answers of etcd to this node take so much longer for a while.
+    fn late_answers(&mut self, id: usize, lasts: Time) {
+        let by = self.millis(250, 950);
+        self.etcd.late_answers.insert(id, (self.now + lasts, by));
+    }
+}
