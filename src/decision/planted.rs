@@ -147,7 +147,7 @@ planted_bugs! {
     TwoDaemons = "two-daemons",
     /// A supervision tree that gives up ends the process without fencing first. In the daemon (`daemon.rs`).
     PanicSkipsFence = "panic-skips-fence",
-    /// A step-down leaves the VIP where it is. In VipActor.
+    /// A step-down leaves the VIP where it is. In VipActor and `heart::guard`.
     VipKept = "vip-kept",
     /// `/leader` answers from the board after the answer's own deadline. In StatusHttpActor.
     StaleLeaderAnswer = "stale-leader-answer",

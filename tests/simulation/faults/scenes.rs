@@ -68,7 +68,7 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
             note!(w, "etcd: somebody deletes the leader key by hand");
             let key = w.keys.leader();
             w.etcd.kv.apply(&[], &[leaderl::ports::Write::Delete { key }], &[]);
-            w.truth.holder = None;
+            w.truth.key_deleted = Some(w.now);
             w.etcd_apply_everywhere();
         }
         Kind::EtcdRestored => w.restore_etcd(),

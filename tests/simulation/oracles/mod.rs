@@ -34,6 +34,8 @@ pub(crate) struct Truth {
     /// An operator has accepted a loss.
     pub(crate) loss_accepted: bool,
     pub(crate) voters_empty: bool,
+    /// When somebody deleted the leader key by hand: its holder finds out at its next renewal.
+    pub(crate) key_deleted: Option<Time>,
     /// etcd went back: nobody may act on it before an operator has looked.
     pub(crate) restored: bool,
     /// Since when a node is a voter.

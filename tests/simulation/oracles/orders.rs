@@ -8,7 +8,7 @@ use leaderl_decision::records::{FailoverSwitch, VotersRecord};
 /// What a node may need to hear of something that has just been written.
 const HEARD: Time = 3 * SEC;
 /// How long an address may outlive its writer while daemon and heart of the node run.
-const VIP_OUTLIVES: Time = 700 * MS;
+const VIP_OUTLIVES: Time = 600 * MS;
 /// A daemon that has run so long knows what it holds.
 const SETTLED: Time = 6 * SEC;
 /// A voter that has not streamed for so long, beside one that does, has left V (rule R15).
@@ -66,13 +66,15 @@ pub(super) fn vip_outlives(w: &mut World) {
             && !heart.frozen
             && heart.attachment.is_attached()
             && w.nodes[id].daemon.since.is_some_and(|since| w.now - since > SETTLED);
-        if !able || can_acknowledge(w, id) || !w.answers_for_vip(id) {
+        // A stop in order keeps the address until every process has ended.
+        let ended = w.nodes[id].postgres.server.is_none() && !can_acknowledge(w, id);
+        if !able || !ended || !w.answers_for_vip(id) {
             w.truth.vip_alone_since.remove(&id);
             continue;
         }
         let since = *w.truth.vip_alone_since.entry(id).or_insert(w.now);
         if w.now - since > VIP_OUTLIVES && !w.profile.wild_clocks {
-            w.violate("I2", format!("n{id} keeps the VIP {} ms after it stopped being the writer", (w.now - since) / MS));
+            w.violate("I2", format!("n{id} keeps the VIP {} ms after its PostgreSQL has ended", (w.now - since) / MS));
         }
     }
 }
