@@ -34,6 +34,8 @@ pub(crate) struct Etcd {
     pub(crate) late_answers: BTreeMap<usize, (Time, Time)>,
     /// Until when transactions of a node may arrive seconds late.
     pub(crate) late_requests: BTreeMap<usize, Time>,
+    /// Whose next put of voters is held up, and until when that waits.
+    pub(crate) hold_voters: Option<(usize, Time)>,
     /// Older states, as backups have them.
     pub(crate) backups: Vec<Kv>,
 }
@@ -94,6 +96,7 @@ impl Etcd {
             stranded: Vec::new(),
             late_answers: BTreeMap::new(),
             late_requests: BTreeMap::new(),
+            hold_voters: None,
             backups: Vec::new(),
         }
     }

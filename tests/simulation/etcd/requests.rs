@@ -6,6 +6,7 @@ use crate::world::{MS, World, note};
 use leaderl::adapters::etcd::CallError;
 use leaderl::ports::{LocalStoreStatus, RangeAnswer, Txn, TxnAnswer, Write};
 use leaderl_decision::model::Revision;
+use leaderl_decision::records::VotersRecord;
 
 /// What a member is asked.
 pub(crate) enum Question {
@@ -108,6 +109,12 @@ impl World {
             if w.etcd.full && txn.writes.iter().any(|write| matches!(write, Write::Put { .. })) {
                 let full = CallError::Refused("etcdserver: mvcc: database space exceeded".into());
                 return w.respond(member, reply, Err(full));
+            }
+            if w.puts_voters(&txn, reply.node) {
+                let late = w.millis(3500, 7000);
+                note!(w, "etcd: a put of voters by n{} is held up for {} ms", reply.node, late / MS);
+                w.voters_held_up(reply.node, late);
+                return w.after(late, move |w| w.propose(member, txn, reply));
             }
             if w.etcd.late_requests.get(&reply.node).is_some_and(|until| *until > w.now) && w.rng.percent(25) {
                 let late = w.millis(300, 6000);
@@ -223,6 +230,18 @@ impl World {
 }
 
 impl World {
+    /// Whether this is the change of voters that is to be held up: no claim, and somebody is named.
+    fn puts_voters(&self, txn: &Txn, node: usize) -> bool {
+        let waits = self.etcd.hold_voters.is_some_and(|(whose, until)| whose == node && until > self.now);
+        let names = |write: &Write| match write {
+            Write::Put { key, value } if *key == self.keys.voters() => {
+                serde_json::from_slice::<VotersRecord>(value).is_ok_and(|record| !record.voters.is_empty())
+            }
+            Write::Put { .. } | Write::Delete { .. } => false,
+        };
+        waits && txn.writes.len() == 1 && txn.writes.iter().any(names)
+    }
+
     /// A backup that may be restored later.
     pub(crate) fn back_up_etcd(&mut self) {
         let now = self.etcd.kv.clone();

@@ -85,6 +85,10 @@ pub(crate) enum Kind {
     DeleteLeaderKey,
     EtcdRestored,
     PanicLoop,
+    OffWithBest,
+    LongerOldLine,
+    LateVoters,
+    OldPrimaryLives,
 }
 
 /// All of them, with how often each is drawn.
@@ -168,6 +172,10 @@ pub(crate) const SCENES: &[(Kind, u32)] = &[
     (Kind::SlowReload, 2),
     (Kind::DeleteLeaderKey, 1),
     (Kind::PanicLoop, 1),
+    (Kind::OffWithBest, 1),
+    (Kind::LongerOldLine, 1),
+    (Kind::LateVoters, 1),
+    (Kind::OldPrimaryLives, 2),
 ];
 
 impl Kind {
@@ -249,6 +257,10 @@ impl Kind {
             Self::DeleteLeaderKey => "delete-leader-key",
             Self::EtcdRestored => "etcd-restored",
             Self::PanicLoop => "panic-loop",
+            Self::OffWithBest => "off-with-best",
+            Self::LongerOldLine => "longer-old-line",
+            Self::LateVoters => "late-voters",
+            Self::OldPrimaryLives => "old-primary-lives",
         }
     }
 }

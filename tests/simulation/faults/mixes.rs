@@ -45,7 +45,7 @@ fn class(name: &'static str) -> Mix {
         // Process after process ends while commits are on their way; etcd never loses its majority.
         "losses" => mix(
             &[(LoseProcesses, 4), (ChaseProcesses, 3), (LagOne, 4), (StallOne, 2), (OneVoterLeft, 8), (CrashAlone, 4),
-              (Reacquire, 3), (CutReplication, 2), (KillPostgres, 2), (KillPostmaster, 2), (PauseReplay, 3), (Demote, 1),
+              (Reacquire, 3), (LongerOldLine, 3), (CutReplication, 2), (KillPostgres, 2), (KillPostmaster, 2), (PauseReplay, 3), (Demote, 1),
               (KillDaemon, 1), (StuckBackend, 2)],
             30, SHORT, false, 75,
         ),
@@ -58,15 +58,15 @@ fn class(name: &'static str) -> Mix {
         ),
         // Voters change all the time, and the leader ends in the middle of it.
         "voters" => mix(
-            &[(ChaseVoters, 6), (LagOne, 5), (CutReplication, 4), (StallOne, 2), (OneVoterLeft, 4), (LateRequests, 4),
+            &[(ChaseVoters, 6), (LateVoters, 5), (LagOne, 5), (CutReplication, 4), (StallOne, 2), (OneVoterLeft, 4), (LateRequests, 4),
               (KillDaemon, 3), (SlowReload, 4), (LoseProcesses, 3), (FlapLink, 2), (KillPostgres, 1)],
             25, SHORT, false, 70,
         ),
         // The old primary lives on with nobody to end it; only the quorum holds it.
         "untimed" => mix(
-            &[(FreezeBoth, 8), (LagOne, 3), (CutReplication, 2), (SlowReload, 4), (KillDaemon, 4), (LoseData, 3),
+            &[(OldPrimaryLives, 14), (FreezeBoth, 3), (LagOne, 3), (CutReplication, 2), (SlowReload, 4), (KillDaemon, 4), (LoseData, 3),
               (LateRequests, 2), (PauseReplay, 2), (PauseMachine, 2), (LoseProcesses, 2), (FlapLink, 3), (StepKill, 2)],
-            40, LONG, true, 55,
+            60, SHORT, true, 80,
         ),
         // Copies are lost, rewound and made again while leaders change.
         "rebuild" => mix(
@@ -76,13 +76,13 @@ fn class(name: &'static str) -> Mix {
         ),
         // Operators switch failover off and on while leaders are lost.
         "switches" => mix(
-            &[(SwitchNode, 6), (SwitchCluster, 4), (LoseProcesses, 5), (CrashAlone, 2), (LagOne, 3), (LateRequests, 4),
+            &[(SwitchNode, 6), (OffWithBest, 4), (SwitchCluster, 4), (LoseProcesses, 5), (CrashAlone, 2), (LagOne, 3), (LateRequests, 4),
               (EtcdWatchStalls, 3), (Promote, 3), (Demote, 2), (OneVoterLeft, 2)],
             40, LONG, false, 60,
         ),
         // Requests arrive seconds after their sender has given them up.
         "late" => mix(
-            &[(LateRequests, 10), (FreezeDaemon, 4), (KillDaemon, 4), (Demote, 3), (KillPostgres, 3), (StepFreeze, 3),
+            &[(LateRequests, 10), (LateVoters, 4), (FreezeDaemon, 4), (KillDaemon, 4), (Demote, 3), (KillPostgres, 3), (StepFreeze, 3),
               (LoseProcesses, 3), (CutReplication, 3), (FreezeBoth, 2), (CutFromEtcd, 2), (LagOne, 2)],
             30, LEASE, false, 80,
         ),

@@ -49,6 +49,8 @@ pub(crate) struct FaultState {
     switched_off: BTreeMap<usize, Time>,
     undos: BTreeMap<u64, Undo>,
     ambushes: Vec<scenes::Ambush>,
+    /// An operator has switched failover off for this node for good.
+    pub(crate) stays_off: Option<usize>,
     recent: Vec<(Time, &'static str)>,
 }
 

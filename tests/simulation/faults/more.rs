@@ -238,13 +238,19 @@ impl World {
 
     /// The operator repeats it until it is done: here, directly.
     pub(crate) fn switch_on_for_sure(&mut self, node: Option<usize>) {
+        if node.is_none() || node != self.faults.stays_off {
+            self.switch_for_sure(node, true);
+        }
+    }
+
+    pub(crate) fn switch_for_sure(&mut self, node: Option<usize>, enabled: bool) {
         let key = match node {
             Some(id) => self.keys.node_failover(&self.nodes[id].guid),
             None => self.keys.cluster_failover(),
         };
         let record = leaderl_decision::records::FailoverSwitch {
             schema: leaderl_decision::records::SCHEMA,
-            enabled: true,
+            enabled,
             reason: "operator".to_owned(),
         };
         let value = serde_json::to_vec(&record).unwrap_or_default();

@@ -73,6 +73,13 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         }
         Kind::EtcdRestored => w.restore_etcd(),
         Kind::PanicLoop => panic_loop(w, id),
+        Kind::OffWithBest => off_with_best(w, id),
+        Kind::LongerOldLine => longer_old_line(w, id),
+        Kind::LateVoters => {
+            kinds::apply(w, Kind::CutReplication, id, 3500 * MS);
+            w.etcd.hold_voters = Some((id, w.now + 12 * SEC));
+        }
+        Kind::OldPrimaryLives => old_primary_lives(w, id, lasts),
         _ => {}
     }
 }
@@ -150,6 +157,9 @@ fn one_voter_left(w: &mut World, id: usize, lasts: Time) {
 fn crash_alone(w: &mut World, id: usize, lasts: Time) {
     kinds::apply(w, Kind::CutReplication, id, lasts + 8 * SEC);
     let (crash, loss) = (w.millis(300, 1500), w.millis(2500, 6500));
+    if w.rng.percent(50) {
+        w.ambush(On::Claim, Kind::LoseProcesses, 2500 * MS, lasts + 8 * SEC);
+    }
     let how = *w.rng.pick(&[Kind::KillPostgres, Kind::KillPostmaster, Kind::KillDaemon]).unwrap_or(&Kind::KillPostgres);
     w.after(crash, move |w| kinds::apply(w, how, id, lasts));
     w.after(loss, move |w| lose_processes(w, id, lasts + 8 * SEC));
@@ -197,7 +207,77 @@ fn panic_loop(w: &mut World, id: usize) {
     }
 }
 
+/// The best copy is on a node that may not lead, for good: others must fetch from it (rule R14).
+fn off_with_best(w: &mut World, id: usize) {
+    if w.faults.stays_off.is_some() || w.nodes.len() < 3 {
+        return;
+    }
+    kinds::apply(w, Kind::CutReplication, id, 2500 * MS);
+    let (off, crash) = (w.millis(200, 1000), w.millis(1100, 1900));
+    w.after(off, move |w| {
+        if w.truth.holder == Some(id) {
+            w.faults.stays_off = Some(id);
+            w.faults.note_switch(id, Some(w.now));
+            w.switch_for_sure(Some(id), false);
+        }
+    });
+    w.after(crash, move |w| kinds::apply(w, Kind::KillPostgres, id, SEC));
+}
+
+/// A leader that nobody follows writes much and is lost; its successor acknowledges little and is lost as the first returns.
+fn longer_old_line(w: &mut World, id: usize) {
+    kinds::apply(w, Kind::CutReplication, id, 3 * SEC);
+    let number = w.truth.fresh_id();
+    if let Some(data) = w.nodes[id].postgres.data.as_mut().filter(|data| !data.standby_signal) {
+        data.append(crate::postgres::What::Other, 900_000, number);
+    }
+    let away = w.millis(6000, 11_000);
+    w.after(300 * MS, move |w| lose_processes(w, id, away));
+    w.ambush(On::Claim, Kind::LoseProcesses, 5 * SEC, 20 * SEC);
+}
+
+/// Daemon and heart of the leader stand still while its PostgreSQL goes on; then something happens to a voter that has bid.
+fn old_primary_lives(w: &mut World, id: usize, lasts: Time) {
+    w.freeze_daemon(id);
+    w.freeze_heart(id);
+    w.undo(lasts + 12 * SEC, Scope::Process, id, move |w| {
+        w.thaw_heart(id);
+        w.thaw_daemon(id);
+    });
+    let Some(voter) = w.other_than(id) else { return };
+    let wait = w.millis(2500, 5200);
+    match w.rng.index(6) {
+        0 | 1 => w.after(wait, move |w| kinds::apply(w, Kind::KillDaemon, voter, SEC)),
+        2 => w.after(wait, move |w| kinds::apply(w, Kind::LoseData, voter, SEC)),
+        3 => {
+            w.nodes[voter].postgres.slow_reload = 8 * SEC;
+            w.undo(12 * SEC, Scope::Process, voter, move |w| w.nodes[voter].postgres.slow_reload = 0);
+            let blink = w.millis(100, 1500);
+            w.after(wait, move |w| {
+                // The connection breaks; the one after it still goes to the old primary.
+                w.break_stream(id, voter);
+                cut_stream(w, id, voter, blink);
+            });
+        }
+        4 => w.after(wait / 4, move |w| kinds::apply(w, Kind::PauseReplay, voter, SEC)),
+        _ => {}
+    }
+}
+
 impl World {
+    /// A put of voters has just been held up: what must not follow from it follows now.
+    pub(crate) fn voters_held_up(&mut self, id: usize, late: Time) {
+        self.etcd.hold_voters = None;
+        if self.rng.percent(70) {
+            self.kill_daemon(id, "while a change of voters is on its way");
+            kinds::apply(self, Kind::CutReplication, id, 14 * SEC);
+            let loss = late + self.millis(0, 2500);
+            self.after(loss, move |w| lose_processes(w, id, 15 * SEC));
+        } else {
+            lose_processes(self, id, 12 * SEC);
+        }
+    }
+
     fn other_than(&mut self, id: usize) -> Option<usize> {
         let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != id).collect();
         self.rng.pick(&others).copied()

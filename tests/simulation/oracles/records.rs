@@ -24,7 +24,7 @@ impl World {
             } else if *key == self.keys.epoch() {
                 self.epoch_written(value, sender);
             } else if *key == self.keys.voters() {
-                self.voters_written(value, claims);
+                self.voters_written(value, claims, sender);
             } else if let Ok(record) = serde_json::from_slice::<HistoryRecord>(value)
                 && *key == self.keys.history(record.epoch)
             {
@@ -82,10 +82,13 @@ impl World {
         }
     }
 
-    fn voters_written(&mut self, value: &[u8], claims: bool) {
+    fn voters_written(&mut self, value: &[u8], claims: bool, sender: usize) {
         let Ok(record) = serde_json::from_slice::<VotersRecord>(value) else { return };
         let names: Vec<_> = record.voters.iter().filter_map(|guid| self.node_of(guid)).collect();
         note!(self, "etcd: voters {names:?} under epoch {}", record.epoch);
+        if let Some(holder) = self.truth.holder.filter(|holder| *holder != sender && !claims) {
+            self.violate("I11", format!("n{sender} changes the voters of n{holder}'s epoch"));
+        }
         if !claims {
             self.counts.voter_changes += 1;
             if let Some(holder) = self.truth.holder {
