@@ -36,6 +36,10 @@ pub(crate) struct Etcd {
     pub(crate) late_requests: BTreeMap<usize, Time>,
     /// Whose next put of voters is held up, and until when that waits.
     pub(crate) hold_voters: Option<(usize, Time)>,
+    /// Also a put that names nobody.
+    pub(crate) hold_any_voters: bool,
+    /// The next claim is held up until then.
+    pub(crate) hold_claims_until: Time,
     /// Older states, as backups have them.
     pub(crate) backups: Vec<Kv>,
 }
@@ -97,6 +101,8 @@ impl Etcd {
             late_answers: BTreeMap::new(),
             late_requests: BTreeMap::new(),
             hold_voters: None,
+            hold_any_voters: false,
+            hold_claims_until: 0,
             backups: Vec::new(),
         }
     }

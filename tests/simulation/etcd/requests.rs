@@ -110,6 +110,11 @@ impl World {
                 let full = CallError::Refused("etcdserver: mvcc: database space exceeded".into());
                 return w.respond(member, reply, Err(full));
             }
+            if w.etcd.hold_claims_until > w.now && txn.writes.len() > 2 {
+                w.claim_held_up(reply.node);
+                let late = w.millis(50, 900);
+                return w.after(late, move |w| w.propose(member, txn, reply));
+            }
             if w.puts_voters(&txn, reply.node) {
                 let late = w.millis(3500, 7000);
                 note!(w, "etcd: a put of voters by n{} is held up for {} ms", reply.node, late / MS);
@@ -235,7 +240,7 @@ impl World {
         let waits = self.etcd.hold_voters.is_some_and(|(whose, until)| whose == node && until > self.now);
         let names = |write: &Write| match write {
             Write::Put { key, value } if *key == self.keys.voters() => {
-                serde_json::from_slice::<VotersRecord>(value).is_ok_and(|record| !record.voters.is_empty())
+                serde_json::from_slice::<VotersRecord>(value).is_ok_and(|record| self.etcd.hold_any_voters || !record.voters.is_empty())
             }
             Write::Put { .. } | Write::Delete { .. } => false,
         };

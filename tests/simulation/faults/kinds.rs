@@ -89,6 +89,11 @@ pub(crate) enum Kind {
     LongerOldLine,
     LateVoters,
     OldPrimaryLives,
+    FreezeThenLose,
+    ChaseVotersFrozen,
+    ReturnSlowly,
+    SwitchAtClaim,
+    HeldVoters,
 }
 
 /// All of them, with how often each is drawn.
@@ -176,6 +181,11 @@ pub(crate) const SCENES: &[(Kind, u32)] = &[
     (Kind::LongerOldLine, 1),
     (Kind::LateVoters, 1),
     (Kind::OldPrimaryLives, 2),
+    (Kind::FreezeThenLose, 1),
+    (Kind::ChaseVotersFrozen, 1),
+    (Kind::ReturnSlowly, 1),
+    (Kind::SwitchAtClaim, 1),
+    (Kind::HeldVoters, 1),
 ];
 
 impl Kind {
@@ -261,6 +271,11 @@ impl Kind {
             Self::LongerOldLine => "longer-old-line",
             Self::LateVoters => "late-voters",
             Self::OldPrimaryLives => "old-primary-lives",
+            Self::FreezeThenLose => "freeze-then-lose",
+            Self::ChaseVotersFrozen => "chase-voters-frozen",
+            Self::ReturnSlowly => "return-slowly",
+            Self::SwitchAtClaim => "switch-at-claim",
+            Self::HeldVoters => "held-voters",
         }
     }
 }

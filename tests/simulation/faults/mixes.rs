@@ -28,7 +28,7 @@ const LEASE: &[u64] = &[1500, 3500, 6000, 9000];
 
 /// The classes, by name.
 pub(crate) const CLASSES: &[&str] =
-    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async"];
+    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild"];
 
 use Kind::*;
 
@@ -58,9 +58,9 @@ fn class(name: &'static str) -> Mix {
         ),
         // Voters change all the time, and the leader ends in the middle of it.
         "voters" => mix(
-            &[(ChaseVoters, 6), (LateVoters, 5), (LagOne, 5), (CutReplication, 4), (StallOne, 2), (OneVoterLeft, 4), (LateRequests, 4),
+            &[(ChaseVoters, 4), (ChaseVotersFrozen, 8), (ReturnSlowly, 6), (HeldVoters, 6), (LateVoters, 5), (LagOne, 5), (CutReplication, 4), (StallOne, 2), (OneVoterLeft, 4), (LateRequests, 4),
               (KillDaemon, 3), (SlowReload, 4), (LoseProcesses, 3), (FlapLink, 2), (KillPostgres, 1)],
-            25, SHORT, false, 70,
+            50, SHORT, false, 75,
         ),
         // The old primary lives on with nobody to end it; only the quorum holds it.
         "untimed" => mix(
@@ -76,7 +76,7 @@ fn class(name: &'static str) -> Mix {
         ),
         // Operators switch failover off and on while leaders are lost.
         "switches" => mix(
-            &[(SwitchNode, 6), (OffWithBest, 4), (SwitchCluster, 4), (LoseProcesses, 5), (CrashAlone, 2), (LagOne, 3), (LateRequests, 4),
+            &[(SwitchNode, 6), (OffWithBest, 4), (SwitchAtClaim, 5), (SwitchCluster, 4), (LoseProcesses, 5), (CrashAlone, 2), (LagOne, 3), (LateRequests, 4),
               (EtcdWatchStalls, 3), (Promote, 3), (Demote, 2), (OneVoterLeft, 2)],
             40, LONG, false, 60,
         ),
@@ -90,6 +90,13 @@ fn class(name: &'static str) -> Mix {
         "restored" => mix(
             &[(EtcdRestored, 2), (LoseProcesses, 4), (KillDaemon, 3), (KillPostgres, 3), (Demote, 2), (LagOne, 2)],
             80, SHORT, false, 70,
+        ),
+        // Clocks so different that deadlines mean nothing: every acknowledged row is kept all the same.
+        "wild" => mix(
+            &[(CutFromEtcd, 5), (LateAnswers, 3), (LateRequests, 3), (LagOne, 4), (CutReplication, 3), (SlowReload, 4),
+              (LateVoters, 3), (KillDaemon, 4), (FlapLink, 3), (OldPrimaryLives, 3), (StallOne, 3), (LoseProcesses, 3),
+              (FreezeDaemon, 3), (ChaseEtcdCut, 3)],
+            40, SHORT, false, 75,
         ),
         // Nobody waits for followers.
         _ => mix(
@@ -125,7 +132,7 @@ impl Mix {
                 Self { name: "swarm", kinds, gap_ds: 40, ..everything() }
             }
             // A restored etcd ends with an operator: it is a class of its own.
-            _ => class(CLASSES.iter().copied().filter(|name| *name != "restored").nth(rng.index(CLASSES.len() - 1)).unwrap_or("losses")),
+            _ => class(CLASSES.iter().copied().filter(|name| !matches!(*name, "restored" | "wild")).nth(rng.index(CLASSES.len() - 2)).unwrap_or("losses")),
         }
     }
 

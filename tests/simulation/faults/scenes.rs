@@ -79,6 +79,36 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
             kinds::apply(w, Kind::CutReplication, id, 3500 * MS);
             w.etcd.hold_voters = Some((id, w.now + 12 * SEC));
         }
+        Kind::FreezeThenLose => {
+            // Whatever was to follow does not follow.
+            w.freeze_daemon(id);
+            w.undo(4 * SEC, Scope::Process, id, move |w| w.thaw_daemon(id));
+            let loss = w.millis(200, 2200);
+            w.after(loss, move |w| lose_processes(w, id, lasts));
+        }
+        Kind::ChaseVotersFrozen => {
+            let within = *w.rng.pick(&[15, 60, 250]).unwrap_or(&15);
+            w.ambush(On::Voters, Kind::FreezeThenLose, within * MS, lasts + 8 * SEC);
+        }
+        Kind::ReturnSlowly => {
+            let alone = w.millis(2600, 4500);
+            kinds::apply(w, Kind::CutReplication, id, alone);
+            w.after(alone, move |w| {
+                w.nodes[id].postgres.slow_reload = 5 * SEC;
+                w.undo(9 * SEC, Scope::Process, id, move |w| w.nodes[id].postgres.slow_reload = 0);
+                w.ambush(On::Voters, Kind::LoseProcesses, 2500 * MS, lasts + 8 * SEC);
+            });
+        }
+        Kind::SwitchAtClaim => {
+            lose_processes(w, id, lasts + 8 * SEC);
+            w.etcd.hold_claims_until = w.now + 20 * SEC;
+        }
+        Kind::HeldVoters => {
+            w.etcd.hold_voters = Some((id, w.now + 12 * SEC));
+            w.etcd.hold_any_voters = true;
+            let other = *w.rng.pick(&[Kind::CutReplication, Kind::LagOne]).unwrap_or(&Kind::LagOne);
+            kinds::apply(w, other, id, 3500 * MS);
+        }
         Kind::OldPrimaryLives => old_primary_lives(w, id, lasts),
         _ => {}
     }
@@ -265,10 +295,24 @@ fn old_primary_lives(w: &mut World, id: usize, lasts: Time) {
 }
 
 impl World {
+    /// A claim has just been held up: an operator switches its sender off meanwhile.
+    pub(crate) fn claim_held_up(&mut self, id: usize) {
+        self.etcd.hold_claims_until = 0;
+        self.faults.note_switch(id, Some(self.now));
+        self.switch_for_sure(Some(id), false);
+        self.undo(8 * SEC, Scope::Operator, id, move |w| {
+            w.faults.note_switch(id, None);
+            w.switch_on_for_sure(Some(id));
+        });
+    }
+
     /// A put of voters has just been held up: what must not follow from it follows now.
     pub(crate) fn voters_held_up(&mut self, id: usize, late: Time) {
         self.etcd.hold_voters = None;
-        if self.rng.percent(70) {
+        if std::mem::take(&mut self.etcd.hold_any_voters) {
+            let loss = self.millis(0, 900);
+            self.after(loss, move |w| lose_processes(w, id, 14 * SEC));
+        } else if self.rng.percent(70) {
             self.kill_daemon(id, "while a change of voters is on its way");
             kinds::apply(self, Kind::CutReplication, id, 14 * SEC);
             let loss = late + self.millis(0, 2500);

@@ -12,7 +12,7 @@ const VIP_OUTLIVES: Time = 600 * MS;
 /// A daemon that has run so long knows what it holds.
 const SETTLED: Time = 6 * SEC;
 /// A voter that has not streamed for so long, beside one that does, has left V (rule R15).
-const VOTER_LEAVES: Time = 12 * SEC;
+const VOTER_LEAVES: Time = 8 * SEC;
 
 /// I2: the address has just appeared on this node.
 pub(crate) fn vip_appears(w: &mut World, id: usize) {

@@ -8,23 +8,24 @@ pub(super) fn class_of(bug: Planted) -> u64 {
     let name = match bug {
         R1LastLeaderNoVoter | R6ClientsLetInEarly | R6RestartedInPlace | R9TimelineTwice | R10BidsWhileHolding
         | R13LsnAlone | OlderBidCounts | LesserBidCampaigns | PositionBeforeReplay | SyncSetNotChecked
-        | OneBidIsEnough | NamesAfterPromotion | ClaimIgnoresBids | PromoteBeforeHistory => "losses",
+        | OneBidIsEnough | NamesAfterPromotion | PromoteBeforeHistory => "losses",
         DeadlineFromReply | T0OfLaterAttempt | RenewalTakenOnFaith | TakeoverByHoldersClock | LateRenewalRevives
         | PromoteUnarmed | VipBeforeWritable | ResignBeforeReaped | RelativeDeadline | VipRefreshUnchecked
         | FenceLeavesBackends | TwoDaemons | PanicSkipsFence | VipKept | StaleLeaderAnswer | AbsentKeyIsVacancy
         | R8BidsOnAbsentKey | R11AdoptsWithoutRenewal | EpochIgnored => "lease",
-        R2NoOwnPut | R3PredecessorsLive | R3NamesUnproven | R15LostVoterStays | RemovedInEtcdFirst
+        R2NoOwnPut | R3PredecessorsLive | R3NamesUnproven | RemovedInEtcdFirst
         | AddedInPostgresFirst | DegradedInPostgresFirst | ReturnedInEtcdFirst | CatchUpNotAwaited
         | R12LastLeaderNoBid => "voters",
         R4PromiseForgotten | R5DetachedOnSight | R7BidForgotten | BidWithoutPromise | FollowsOldEpoch => "untimed",
-        R7VoterRebuilt | R7UnsyncedBids | R7UnsyncedVotes | R7TokenIgnored | RewindWithoutMark | OldCopyDeleted => {
+        R7VoterRebuilt | R7UnsyncedBids | R7UnsyncedVotes | R7TokenIgnored | R15LostVoterStays | RewindWithoutMark | OldCopyDeleted => {
             "rebuild"
         }
         R14NoCatchUp | ClaimIgnoresSwitches | SwitchOffIgnored => "switches",
-        R11HoldAfterVacancy | ClaimIgnoresVoters | CreateRevisionAsToken | VoterChangeIgnoresEpoch
+        R11HoldAfterVacancy | CreateRevisionAsToken | VoterChangeIgnoresEpoch
         | VoterChangeIgnoresVoters => "late",
         WentBackIgnored => "restored",
         LagIgnored => "async",
+        ClaimIgnoresVoters | ClaimIgnoresBids => "wild",
     };
     CLASSES.iter().position(|class| *class == name).map_or(0, |at| at as u64 + 1)
 }
