@@ -165,7 +165,11 @@ impl Renewal {
         self.last_sent = now;
         self.hurry = false;
         let holder = Holder { seq: pending.seq, ..self.holder.clone() };
-        Some(Attempt { seq: pending.seq, compare: self.confirmed.revision, value: encode(holder, &self.sender, pending.t0) })
+        Some(Attempt {
+            seq: pending.seq,
+            compare: self.confirmed.revision,
+            value: encode(holder, &self.sender, pending.t0),
+        })
     }
 
     /// A sending of `seq` was answered or given up.

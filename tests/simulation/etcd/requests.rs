@@ -239,9 +239,8 @@ impl World {
     fn puts_voters(&self, txn: &Txn, node: usize) -> bool {
         let waits = self.etcd.hold_voters.is_some_and(|(whose, until)| whose == node && until > self.now);
         let names = |write: &Write| match write {
-            Write::Put { key, value } if *key == self.keys.voters() => {
-                serde_json::from_slice::<VotersRecord>(value).is_ok_and(|record| self.etcd.hold_any_voters || !record.voters.is_empty())
-            }
+            Write::Put { key, value } if *key == self.keys.voters() => serde_json::from_slice::<VotersRecord>(value)
+                .is_ok_and(|record| self.etcd.hold_any_voters || !record.voters.is_empty()),
             Write::Put { .. } | Write::Delete { .. } => false,
         };
         waits && txn.writes.len() == 1 && txn.writes.iter().any(names)

@@ -1,6 +1,7 @@
 //! Faults: planned from the seed before the run, each applied and undone at its time.
 
 pub(crate) mod kinds;
+mod list;
 pub(crate) mod mixes;
 mod more;
 pub(crate) mod scenes;
@@ -49,6 +50,8 @@ pub(crate) struct FaultState {
     switched_off: BTreeMap<usize, Time>,
     undos: BTreeMap<u64, Undo>,
     ambushes: Vec<scenes::Ambush>,
+    /// No further fault comes.
+    healed: bool,
     /// An operator has switched failover off for this node for good.
     pub(crate) stays_off: Option<usize>,
     recent: Vec<(Time, &'static str)>,
@@ -177,6 +180,9 @@ impl World {
     /// Everything that is still broken is mended now.
     pub(crate) fn heal_everything(&mut self) {
         note!(self, "everything is healed");
+        self.faults.healed = true;
+        self.etcd.hold_voters = None;
+        self.etcd.hold_claims_until = 0;
         self.faults.ambushes.clear();
         self.etcd.late_answers.clear();
         self.etcd.late_requests.clear();

@@ -208,6 +208,11 @@ pub(super) fn lose_data(w: &mut World, id: usize) {
     if others < 2 || w.is_writable(id) || w.truth.voters_empty {
         return;
     }
+    // What a leader had not replicated when it resigned is in no other copy, and its vacancy names it (rule R12).
+    let last = w.truth.recorded.values().max_by_key(|(epoch, _)| *epoch).map(|(_, node)| *node);
+    if w.truth.holder.is_none() && last == Some(id) {
+        return;
+    }
     note!(w, "n{id} postgres: its data directory is lost");
     w.postgres_crashes(id);
     w.nodes[id].postgres.data = None;

@@ -51,14 +51,21 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         Kind::KillThenCut => {
             w.kill_daemon(id, "fault, to be cut off when it is back");
             let back = w.millis(300, 3500);
-            w.after(back, move |w| kinds::apply(w, Kind::CutFromAll, id, lasts));
+            w.later(back, move |w| kinds::apply(w, Kind::CutFromAll, id, lasts));
         }
         Kind::RefreshLate => refresh_late(w, id, lasts),
+        _ => apply_more(w, kind, id, lasts),
+    }
+}
+
+fn apply_more(w: &mut World, kind: Kind, id: usize, lasts: Time) {
+    match kind {
         Kind::StuckBackend => {
             w.nodes[id].postgres.stuck_until = w.now + lasts;
             let wait = w.millis(0, 800);
-            let then = *w.rng.pick(&[Kind::Demote, Kind::KillPostmaster, Kind::KillPostmaster]).unwrap_or(&Kind::Demote);
-            w.after(wait, move |w| kinds::apply(w, then, id, lasts));
+            let then =
+                *w.rng.pick(&[Kind::Demote, Kind::KillPostmaster, Kind::KillPostmaster]).unwrap_or(&Kind::Demote);
+            w.later(wait, move |w| kinds::apply(w, then, id, lasts));
         }
         Kind::SlowReload => {
             w.nodes[id].postgres.slow_reload = w.millis(200, 4000);
@@ -84,7 +91,7 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
             w.freeze_daemon(id);
             w.undo(4 * SEC, Scope::Process, id, move |w| w.thaw_daemon(id));
             let loss = w.millis(200, 2200);
-            w.after(loss, move |w| lose_processes(w, id, lasts));
+            w.later(loss, move |w| lose_processes(w, id, lasts));
         }
         Kind::ChaseVotersFrozen => {
             let within = *w.rng.pick(&[15, 60, 250]).unwrap_or(&15);
@@ -93,7 +100,7 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         Kind::ReturnSlowly => {
             let alone = w.millis(2600, 4500);
             kinds::apply(w, Kind::CutReplication, id, alone);
-            w.after(alone, move |w| {
+            w.later(alone, move |w| {
                 w.nodes[id].postgres.slow_reload = 5 * SEC;
                 w.undo(9 * SEC, Scope::Process, id, move |w| w.nodes[id].postgres.slow_reload = 0);
                 w.ambush(On::Voters, Kind::LoseProcesses, 2500 * MS, lasts + 8 * SEC);
@@ -170,15 +177,15 @@ fn one_voter_left(w: &mut World, id: usize, lasts: Time) {
     let Some(lost) = lost else { return };
     if w.rng.percent(50) {
         // The follower that has everything goes first.
-        w.after(soon, move |w| lose_processes(w, lost, long + 8 * SEC));
+        w.later(soon, move |w| lose_processes(w, lost, long + 8 * SEC));
         if w.rng.percent(50) {
             w.ambush(On::Voters, Kind::LoseProcesses, 300 * MS, long);
         } else {
             let then = soon + w.millis(300, 3000);
-            w.after(then, move |w| lose_processes(w, id, long));
+            w.later(then, move |w| lose_processes(w, id, long));
         }
     } else {
-        w.after(soon, move |w| lose_processes(w, id, long));
+        w.later(soon, move |w| lose_processes(w, id, long));
         w.ambush(On::Claim, Kind::LoseProcesses, 250 * MS, long + 8 * SEC);
     }
 }
@@ -191,8 +198,8 @@ fn crash_alone(w: &mut World, id: usize, lasts: Time) {
         w.ambush(On::Claim, Kind::LoseProcesses, 2500 * MS, lasts + 8 * SEC);
     }
     let how = *w.rng.pick(&[Kind::KillPostgres, Kind::KillPostmaster, Kind::KillDaemon]).unwrap_or(&Kind::KillPostgres);
-    w.after(crash, move |w| kinds::apply(w, how, id, lasts));
-    w.after(loss, move |w| lose_processes(w, id, lasts + 8 * SEC));
+    w.later(crash, move |w| kinds::apply(w, how, id, lasts));
+    w.later(loss, move |w| lose_processes(w, id, lasts + 8 * SEC));
 }
 
 /// The last leader takes the key again, loses etcd before its first renewal, and one follower sees nothing of what follows.
@@ -201,11 +208,11 @@ fn reacquire(w: &mut World, id: usize, lasts: Time) {
     w.ambush(On::Claim, Kind::CutFromEtcd, 250 * MS, lasts + 12 * SEC);
     kinds::apply(w, Kind::KillPostgres, id, lasts);
     let cut = w.millis(100, 900);
-    w.after(cut, move |w| cut_stream(w, id, lags, lasts + 12 * SEC));
+    w.later(cut, move |w| cut_stream(w, id, lags, lasts + 12 * SEC));
     let loss = w.millis(1500, 4000);
     let other = (0..w.nodes.len()).find(|other| *other != id && *other != lags);
     if let Some(other) = other {
-        w.after(loss, move |w| lose_processes(w, other, lasts + 12 * SEC));
+        w.later(loss, move |w| lose_processes(w, other, lasts + 12 * SEC));
     }
 }
 
@@ -214,7 +221,7 @@ fn late_then(w: &mut World, kind: Kind, id: usize, lasts: Time) {
     let late = w.millis(1200, 4000);
     w.late_answers(id, late + SEC);
     let then = if kind == Kind::LateAnswersThenCut { Kind::CutFromAll } else { Kind::FreezeDaemon };
-    w.after(late, move |w| kinds::apply(w, then, id, lasts + 8 * SEC));
+    w.later(late, move |w| kinds::apply(w, then, id, lasts + 8 * SEC));
 }
 
 /// heart is stopped in the middle of a refresh, goes on just before its deadline, and is stopped again.
@@ -230,7 +237,7 @@ fn refresh_late(w: &mut World, id: usize, lasts: Time) {
 fn panic_loop(w: &mut World, id: usize) {
     for number in 0..14 {
         let at = number * 90 * MS;
-        w.after(at, move |w| {
+        w.later(at, move |w| {
             let actor = if number % 2 == 0 { "coordination" } else { "election" }.to_owned();
             w.order(id, &AdminRequest::ActorIntervene { actor, how: Intervention::Kill });
         });
@@ -244,25 +251,26 @@ fn off_with_best(w: &mut World, id: usize) {
     }
     kinds::apply(w, Kind::CutReplication, id, 2500 * MS);
     let (off, crash) = (w.millis(200, 1000), w.millis(1100, 1900));
-    w.after(off, move |w| {
+    w.later(off, move |w| {
         if w.truth.holder == Some(id) {
             w.faults.stays_off = Some(id);
             w.faults.note_switch(id, Some(w.now));
             w.switch_for_sure(Some(id), false);
         }
     });
-    w.after(crash, move |w| kinds::apply(w, Kind::KillPostgres, id, SEC));
+    w.later(crash, move |w| kinds::apply(w, Kind::KillPostgres, id, SEC));
 }
 
 /// A leader that nobody follows writes much and is lost; its successor acknowledges little and is lost as the first returns.
 fn longer_old_line(w: &mut World, id: usize) {
     kinds::apply(w, Kind::CutReplication, id, 3 * SEC);
     let number = w.truth.fresh_id();
-    if let Some(data) = w.nodes[id].postgres.data.as_mut().filter(|data| !data.standby_signal) {
+    let writes = w.is_writable(id);
+    if let Some(data) = w.nodes[id].postgres.data.as_mut().filter(|_| writes) {
         data.append(crate::postgres::What::Other, 900_000, number);
     }
     let away = w.millis(6000, 11_000);
-    w.after(300 * MS, move |w| lose_processes(w, id, away));
+    w.later(300 * MS, move |w| lose_processes(w, id, away));
     w.ambush(On::Claim, Kind::LoseProcesses, 5 * SEC, 20 * SEC);
 }
 
@@ -277,19 +285,19 @@ fn old_primary_lives(w: &mut World, id: usize, lasts: Time) {
     let Some(voter) = w.other_than(id) else { return };
     let wait = w.millis(2500, 5200);
     match w.rng.index(6) {
-        0 | 1 => w.after(wait, move |w| kinds::apply(w, Kind::KillDaemon, voter, SEC)),
-        2 => w.after(wait, move |w| kinds::apply(w, Kind::LoseData, voter, SEC)),
+        0 | 1 => w.later(wait, move |w| kinds::apply(w, Kind::KillDaemon, voter, SEC)),
+        2 => w.later(wait, move |w| kinds::apply(w, Kind::LoseData, voter, SEC)),
         3 => {
             w.nodes[voter].postgres.slow_reload = 8 * SEC;
             w.undo(12 * SEC, Scope::Process, voter, move |w| w.nodes[voter].postgres.slow_reload = 0);
             let blink = w.millis(100, 1500);
-            w.after(wait, move |w| {
+            w.later(wait, move |w| {
                 // The connection breaks; the one after it still goes to the old primary.
                 w.break_stream(id, voter);
                 cut_stream(w, id, voter, blink);
             });
         }
-        4 => w.after(wait / 4, move |w| kinds::apply(w, Kind::PauseReplay, voter, SEC)),
+        4 => w.later(wait / 4, move |w| kinds::apply(w, Kind::PauseReplay, voter, SEC)),
         _ => {}
     }
 }
@@ -311,12 +319,12 @@ impl World {
         self.etcd.hold_voters = None;
         if std::mem::take(&mut self.etcd.hold_any_voters) {
             let loss = self.millis(0, 900);
-            self.after(loss, move |w| lose_processes(w, id, 14 * SEC));
+            self.later(loss, move |w| lose_processes(w, id, 14 * SEC));
         } else if self.rng.percent(70) {
             self.kill_daemon(id, "while a change of voters is on its way");
             kinds::apply(self, Kind::CutReplication, id, 14 * SEC);
             let loss = late + self.millis(0, 2500);
-            self.after(loss, move |w| lose_processes(w, id, 15 * SEC));
+            self.later(loss, move |w| lose_processes(w, id, 15 * SEC));
         } else {
             lose_processes(self, id, 12 * SEC);
         }
@@ -325,6 +333,15 @@ impl World {
     fn other_than(&mut self, id: usize) -> Option<usize> {
         let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != id).collect();
         self.rng.pick(&others).copied()
+    }
+
+    /// A part of a fault that comes later, unless everything has been healed by then.
+    fn later(&mut self, wait: Time, what: impl FnOnce(&mut World) + Send + 'static) {
+        self.after(wait, move |w| {
+            if !w.faults.healed {
+                what(w);
+            }
+        });
     }
 
     fn ambush(&mut self, on: On, kind: Kind, within: Time, lasts: Time) {
@@ -339,7 +356,7 @@ impl World {
         let Some(at) = self.faults.ambushes.iter().position(|ambush| ambush.on == on) else { return };
         let Ambush { kind, within, lasts, .. } = self.faults.ambushes.swap_remove(at);
         let wait = self.micros(200, within / 1000);
-        self.after(wait, move |w| {
+        self.later(wait, move |w| {
             note!(w, "FAULT that lay in wait: {} on n{id}", kind.name());
             w.count_fault(kind.name());
             kinds::apply(w, kind, id, lasts);

@@ -1,8 +1,8 @@
 //! What kind of cluster a seed is: size, mode, timing, clocks.
 
 use super::rng::Rng;
-use crate::faults::mixes::Mix;
 use super::{MS, SEC, Time};
+use crate::faults::mixes::Mix;
 use leaderl_decision::model::ReplicationMode;
 
 /// The parameters of one run, all from the seed.
@@ -46,7 +46,15 @@ impl Profile {
         let wild_clocks = rng.one_in(40) && everything || mix.name == "wild";
         let edge = |rng: &mut Rng| if rng.percent(50) { 845_300 } else { 1_183_200 };
         let far = |rng: &mut Rng| if rng.percent(50) { 400_000 } else { 2_000_000 };
-        let one = |rng: &mut Rng| if mix.name == "wild" { far(rng) } else if mix.edge_clocks { edge(rng) } else { rate(rng, wild_clocks) };
+        let one = |rng: &mut Rng| {
+            if mix.name == "wild" {
+                far(rng)
+            } else if mix.edge_clocks {
+                edge(rng)
+            } else {
+                rate(rng, wild_clocks)
+            }
+        };
         let rates = (0..nodes).map(|_| one(&mut rng)).collect();
         let ttl = if rng.one_in(6) { rng.between(4, 8) * SEC } else { 5 * SEC };
         let delay_us = if rng.one_in(5) { (500, 8000) } else { (80, 900) };

@@ -9,20 +9,39 @@ pub(super) fn class_of(bug: Planted) -> u64 {
         R1LastLeaderNoVoter | R6ClientsLetInEarly | R6RestartedInPlace | R9TimelineTwice | R10BidsWhileHolding
         | R13LsnAlone | OlderBidCounts | LesserBidCampaigns | PositionBeforeReplay | SyncSetNotChecked
         | OneBidIsEnough | NamesAfterPromotion | PromoteBeforeHistory => "losses",
-        DeadlineFromReply | T0OfLaterAttempt | RenewalTakenOnFaith | TakeoverByHoldersClock | LateRenewalRevives
-        | PromoteUnarmed | VipBeforeWritable | ResignBeforeReaped | RelativeDeadline | VipRefreshUnchecked
-        | FenceLeavesBackends | TwoDaemons | PanicSkipsFence | VipKept | StaleLeaderAnswer | AbsentKeyIsVacancy
-        | R8BidsOnAbsentKey | R11AdoptsWithoutRenewal | EpochIgnored => "lease",
-        R2NoOwnPut | R3PredecessorsLive | R3NamesUnproven | RemovedInEtcdFirst
-        | AddedInPostgresFirst | DegradedInPostgresFirst | ReturnedInEtcdFirst | CatchUpNotAwaited
+        DeadlineFromReply
+        | T0OfLaterAttempt
+        | RenewalTakenOnFaith
+        | TakeoverByHoldersClock
+        | LateRenewalRevives
+        | PromoteUnarmed
+        | VipBeforeWritable
+        | ResignBeforeReaped
+        | RelativeDeadline
+        | VipRefreshUnchecked
+        | FenceLeavesBackends
+        | TwoDaemons
+        | PanicSkipsFence
+        | VipKept
+        | StaleLeaderAnswer
+        | AbsentKeyIsVacancy
+        | R8BidsOnAbsentKey
+        | R11AdoptsWithoutRenewal
+        | EpochIgnored => "lease",
+        R2NoOwnPut
+        | R3PredecessorsLive
+        | R3NamesUnproven
+        | RemovedInEtcdFirst
+        | AddedInPostgresFirst
+        | DegradedInPostgresFirst
+        | ReturnedInEtcdFirst
+        | CatchUpNotAwaited
         | R12LastLeaderNoBid => "voters",
         R4PromiseForgotten | R5DetachedOnSight | R7BidForgotten | BidWithoutPromise | FollowsOldEpoch => "untimed",
-        R7VoterRebuilt | R7UnsyncedBids | R7UnsyncedVotes | R7TokenIgnored | R15LostVoterStays | RewindWithoutMark | OldCopyDeleted => {
-            "rebuild"
-        }
+        R7VoterRebuilt | R7UnsyncedBids | R7UnsyncedVotes | R7TokenIgnored | R15LostVoterStays | RewindWithoutMark
+        | OldCopyDeleted => "rebuild",
         R14NoCatchUp | ClaimIgnoresSwitches | SwitchOffIgnored => "switches",
-        R11HoldAfterVacancy | CreateRevisionAsToken | VoterChangeIgnoresEpoch
-        | VoterChangeIgnoresVoters => "late",
+        R11HoldAfterVacancy | CreateRevisionAsToken | VoterChangeIgnoresEpoch | VoterChangeIgnoresVoters => "late",
         WentBackIgnored => "restored",
         LagIgnored => "async",
         ClaimIgnoresVoters | ClaimIgnoresBids => "wild",

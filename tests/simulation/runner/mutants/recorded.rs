@@ -29,7 +29,9 @@ pub(super) fn write<'a>(news: impl Iterator<Item = (Planted, u64, &'a str)>) -> 
     let mut lines: BTreeMap<Planted, (u64, String)> =
         read().into_iter().map(|it| (it.bug, (it.seed, it.invariant))).collect();
     lines.extend(news.map(|(bug, seed, invariant)| (bug, (seed, invariant.to_owned()))));
-    let mut text = "# The first seed that found each planted bug: name, seed, invariant. `RECORD=1 make mutants` writes it.\n".to_owned();
+    let mut text =
+        "# The first seed that found each planted bug: name, seed, invariant. `RECORD=1 make mutants` writes it.\n"
+            .to_owned();
     for (bug, (seed, invariant)) in lines {
         text += &format!("{} {seed} {invariant}\n", bug.name());
     }
