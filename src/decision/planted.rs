@@ -113,7 +113,7 @@ planted_bugs! {
     T0OfLaterAttempt = "t0-of-later-attempt",
     /// A renewal whose outcome is unclear counts as committed ("keep-alive trusted"). In `renewal`.
     RenewalTakenOnFaith = "renewal-taken-on-faith",
-    /// Observers count D from the holder's own clock instead of their receipt. In EtcdSessionActor (`Seen::at` of `leader`).
+    /// Observers count D from the holder's own clock instead of their receipt. In `renewal`, for `cluster::build`.
     TakeoverByHoldersClock = "takeover-by-holders-clock",
     /// Renewals and vacancies compare `create_revision`, so a deposed holder overwrites its successor. In EtcdSessionActor and
     /// `actors::coordination::leader_key`.
@@ -147,7 +147,7 @@ planted_bugs! {
     TwoDaemons = "two-daemons",
     /// A supervision tree that gives up ends the process without fencing first. In the daemon (`daemon.rs`).
     PanicSkipsFence = "panic-skips-fence",
-    /// A step-down leaves the VIP where it is. In VipActor.
+    /// A step-down leaves the VIP where it is. In VipActor and `heart::guard`.
     VipKept = "vip-kept",
     /// `/leader` answers from the board after the answer's own deadline. In StatusHttpActor.
     StaleLeaderAnswer = "stale-leader-answer",

@@ -165,7 +165,11 @@ impl Renewal {
         self.last_sent = now;
         self.hurry = false;
         let holder = Holder { seq: pending.seq, ..self.holder.clone() };
-        Some(Attempt { seq: pending.seq, compare: self.confirmed.revision, value: encode(holder, &self.sender) })
+        Some(Attempt {
+            seq: pending.seq,
+            compare: self.confirmed.revision,
+            value: encode(holder, &self.sender, pending.t0),
+        })
     }
 
     /// A sending of `seq` was answered or given up.
@@ -232,10 +236,25 @@ impl Renewal {
 /// The field that carries the sending task's mark; readers of the record ignore it.
 const SENDER: &str = "sender";
 
-fn encode(holder: Holder, sender: &str) -> Vec<u8> {
+fn encode(holder: Holder, sender: &str, t0: Timestamp) -> Vec<u8> {
     let mut value = serde_json::json!(LeaderValue::Holder(holder));
     value[SENDER] = serde_json::Value::from(sender);
+    if planted(Planted::TakeoverByHoldersClock) {
+        value[SENT_AT] = serde_json::Value::from(t0.0);
+    }
     value.to_string().into_bytes()
+}
+
+/// Only with [`Planted::TakeoverByHoldersClock`]: the holder's own clock as it sent this.
+const SENT_AT: &str = "t0";
+
+/// From when D counts: the receipt, whatever the holder's clock says.
+pub(crate) fn counts_from(bytes: &[u8], receipt: Timestamp) -> Timestamp {
+    if !planted(Planted::TakeoverByHoldersClock) {
+        return receipt;
+    }
+    let value = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+    value.get(SENT_AT).and_then(serde_json::Value::as_u64).map_or(receipt, Timestamp)
 }
 
 fn sender_of(bytes: &[u8]) -> Option<String> {

@@ -5,6 +5,7 @@ use crate::context::NodeContext;
 use crate::ports::{Compare, StoreError, Txn, TxnAnswer, Write};
 use leaderl_decision::election::{ClaimTxn, Event, Hold};
 use leaderl_decision::model::{Nonce, Revision};
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::records::{self, BidRecord, Holder, LeaderValue, RequestRecord, RequestState, SCHEMA, Vacancy};
 use serde::Serialize;
 use std::time::Duration;
@@ -178,8 +179,9 @@ pub(super) async fn resign(ctx: &NodeContext, hold: &Hold, vacancy: Vacancy) {
     let value = LeaderValue::Vacancy(vacancy);
     for _ in 0..RESOLVE_TRIES {
         let Ok(write) = put(key.clone(), &value) else { return };
+        let mine = Compare { key: key.clone(), mod_revision: revision };
         let txn = Txn {
-            compares: vec![Compare { key: key.clone(), mod_revision: revision }],
+            compares: Vec::from_iter((!planted(Planted::CreateRevisionAsToken)).then_some(mine)),
             writes: vec![write],
             else_reads: vec![key.clone()],
         };

@@ -61,7 +61,7 @@ impl ClusterView {
     fn put(&mut self, keys: &Keys, entry: &Entry<'_>, now: Timestamp) {
         self.unreadable.remove(entry.key);
         let outcome = match Place::of(keys, entry.key) {
-            Place::Leader => one(&mut self.leader, entry, now),
+            Place::Leader => one(&mut self.leader, entry, crate::renewal::counts_from(entry.value, now)),
             Place::Epoch => one(&mut self.epoch, entry, now),
             Place::Voters => one(&mut self.voters, entry, now),
             Place::ClusterFailover => one(&mut self.cluster_failover, entry, now),

@@ -166,7 +166,9 @@ impl Guard {
             Some(armed) if armed.epoch != epoch => Err(format!("armed for epoch {}, not {epoch}", armed.epoch)),
             Some(_) if !self.postgres_gone() => Err("PostgreSQL is not gone".to_owned()),
             Some(_) => {
-                self.drop_vips();
+                if !planted(Planted::VipKept) {
+                    self.drop_vips();
+                }
                 self.armed = None;
                 Ok(())
             }

@@ -215,7 +215,7 @@ impl World {
         if self.now > self.clients.until {
             return;
         }
-        self.after(2 * SEC, World::reader_reads);
+        self.after(900 * MS, World::reader_reads);
         let Some(node) = self.resolve_vip() else { return };
         let clients = self.net.clients();
         self.send(clients, node, move |w| {

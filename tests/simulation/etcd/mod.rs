@@ -30,6 +30,18 @@ pub(crate) struct Etcd {
     pub(crate) watchers: Vec<Watcher>,
     /// Late proposals: commit when there is a leader again.
     stranded: Vec<Stranded>,
+    /// Until when, and by how much, answers to a node are late.
+    pub(crate) late_answers: BTreeMap<usize, (Time, Time)>,
+    /// Until when transactions of a node may arrive seconds late.
+    pub(crate) late_requests: BTreeMap<usize, Time>,
+    /// Whose next put of voters is held up, and until when that waits.
+    pub(crate) hold_voters: Option<(usize, Time)>,
+    /// Also a put that names nobody.
+    pub(crate) hold_any_voters: bool,
+    /// The next claim is held up until then.
+    pub(crate) hold_claims_until: Time,
+    /// Older states, as backups have them.
+    pub(crate) backups: Vec<Kv>,
 }
 
 type Commit = Box<dyn FnOnce(&mut crate::world::World) + Send>;
@@ -86,6 +98,12 @@ impl Etcd {
             db_bytes: 1 << 20,
             watchers: Vec::new(),
             stranded: Vec::new(),
+            late_answers: BTreeMap::new(),
+            late_requests: BTreeMap::new(),
+            hold_voters: None,
+            hold_any_voters: false,
+            hold_claims_until: 0,
+            backups: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::world::{MS, World, note};
 use leaderl::adapters::etcd::CallError;
 use leaderl::ports::{LocalStoreStatus, RangeAnswer, Txn, TxnAnswer, Write};
 use leaderl_decision::model::Revision;
+use leaderl_decision::records::VotersRecord;
 
 /// What a member is asked.
 pub(crate) enum Question {
@@ -61,6 +62,10 @@ impl World {
 
     fn respond<T: Send + 'static>(&mut self, member: usize, reply: Reply<Answered<T>>, answer: Answered<T>) {
         let to = reply.node;
+        let late = self.etcd.late_answers.get(&to).filter(|(until, _)| *until > self.now).map_or(0, |(_, by)| *by);
+        if late > 0 {
+            return self.after(late, move |w| w.send_etcd(member, to, move |_| reply.send(answer)));
+        }
         self.send_etcd(member, to, move |_| reply.send(answer));
     }
 
@@ -104,6 +109,22 @@ impl World {
             if w.etcd.full && txn.writes.iter().any(|write| matches!(write, Write::Put { .. })) {
                 let full = CallError::Refused("etcdserver: mvcc: database space exceeded".into());
                 return w.respond(member, reply, Err(full));
+            }
+            if w.etcd.hold_claims_until > w.now && txn.writes.len() > 2 {
+                w.claim_held_up(reply.node);
+                let late = w.millis(50, 900);
+                return w.after(late, move |w| w.propose(member, txn, reply));
+            }
+            if w.puts_voters(&txn, reply.node) {
+                let late = w.millis(3500, 7000);
+                note!(w, "etcd: a put of voters by n{} is held up for {} ms", reply.node, late / MS);
+                w.voters_held_up(reply.node, late);
+                return w.after(late, move |w| w.propose(member, txn, reply));
+            }
+            if w.etcd.late_requests.get(&reply.node).is_some_and(|until| *until > w.now) && w.rng.percent(25) {
+                let late = w.millis(300, 6000);
+                note!(w, "etcd: a transaction of n{} is held up for {} ms", reply.node, late / MS);
+                return w.after(late, move |w| w.propose(member, txn, reply));
             }
             w.propose(member, txn, reply);
         });
@@ -210,5 +231,41 @@ impl World {
             w.etcd.full = false;
             w.respond(member, reply, Ok(()));
         });
+    }
+}
+
+impl World {
+    /// Whether this is the change of voters that is to be held up: no claim, and somebody is named.
+    fn puts_voters(&self, txn: &Txn, node: usize) -> bool {
+        let waits = self.etcd.hold_voters.is_some_and(|(whose, until)| whose == node && until > self.now);
+        let names = |write: &Write| match write {
+            Write::Put { key, value } if *key == self.keys.voters() => serde_json::from_slice::<VotersRecord>(value)
+                .is_ok_and(|record| self.etcd.hold_any_voters || !record.voters.is_empty()),
+            Write::Put { .. } | Write::Delete { .. } => false,
+        };
+        waits && txn.writes.len() == 1 && txn.writes.iter().any(names)
+    }
+
+    /// A backup that may be restored later.
+    pub(crate) fn back_up_etcd(&mut self) {
+        let now = self.etcd.kv.clone();
+        self.etcd.backups.push(now);
+    }
+
+    /// The whole store is put back to its oldest backup; every stream ends.
+    pub(crate) fn restore_etcd(&mut self) {
+        let Some(backup) = self.etcd.backups.first().cloned() else { return };
+        let before = self.etcd.kv.revision;
+        note!(self, "etcd: restored from a backup, revision {} instead of {before}", backup.revision);
+        self.truth.restored = true;
+        self.etcd.kv = backup;
+        self.etcd.kv.compact(self.etcd.kv.revision);
+        let numbers: Vec<u64> = self.etcd.watchers.iter().map(|watcher| watcher.number).collect();
+        for number in numbers {
+            self.etcd_cancel_watch(number, "the member was restored");
+        }
+        for member in &mut self.etcd.members {
+            member.applied = self.etcd.kv.revision;
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! Faults: planned from the seed before the run, each applied and undone at its time.
 
 pub(crate) mod kinds;
+mod list;
+pub(crate) mod mixes;
 mod more;
+pub(crate) mod scenes;
 
 use crate::world::rng::Rng;
 use crate::world::{MS, SEC, Time, World, note};
-use kinds::{ALL, Kind};
+use kinds::Kind;
+use mixes::Mix;
 use std::collections::BTreeMap;
 
 /// When the first fault may come: the cluster is complete by then.
@@ -45,6 +49,11 @@ type Undo = Box<dyn FnOnce(&mut World) + Send>;
 pub(crate) struct FaultState {
     switched_off: BTreeMap<usize, Time>,
     undos: BTreeMap<u64, Undo>,
+    ambushes: Vec<scenes::Ambush>,
+    /// No further fault comes.
+    healed: bool,
+    /// An operator has switched failover off for this node for good.
+    pub(crate) stays_off: Option<usize>,
     recent: Vec<(Time, &'static str)>,
 }
 
@@ -65,10 +74,11 @@ impl FaultState {
 /// The faults of a seed.
 pub(crate) fn plan(seed: u64, count: usize, lasts: Time) -> Vec<Planned> {
     let mut rng = Rng::new(seed, 3);
-    let total: u32 = ALL.iter().map(|(_, weight)| weight).sum();
+    let mix = Mix::of(seed);
+    let total: u32 = mix.kinds.iter().map(|(_, weight)| weight).sum();
     let draw = |rng: &mut Rng| {
         let mut at = u32::try_from(rng.between(0, u64::from(total) - 1)).unwrap_or(0);
-        for (kind, weight) in ALL {
+        for (kind, weight) in &mix.kinds {
             if at < *weight {
                 return *kind;
             }
@@ -81,12 +91,13 @@ pub(crate) fn plan(seed: u64, count: usize, lasts: Time) -> Vec<Planned> {
             let kind = draw(&mut rng);
             let pick = rng.next();
             // The leader is where it hurts.
-            let target = match rng.index(10) {
-                0..=5 => Target::Leader,
-                6 | 7 => Target::Follower(pick),
+            let drawn = u64::try_from(rng.index(10)).unwrap_or(0) * 10;
+            let target = match drawn {
+                _ if drawn < mix.leader => Target::Leader,
+                _ if drawn < (mix.leader + 20).min(90) => Target::Follower(pick),
                 _ => Target::Anybody(pick),
             };
-            let span = *rng.pick(&[300_u64, 1500, 3500, 6000, 12_000, 25_000]).unwrap_or(&300);
+            let span = *rng.pick(mix.spans).unwrap_or(&300);
             let lasts = rng.between(span / 3, span) * MS;
             Planned { at: 0, kind, target, lasts }
         })
@@ -109,6 +120,11 @@ impl World {
     pub(crate) fn plan_faults(&mut self, planned: &[Planned]) {
         for fault in planned.iter().copied() {
             self.at(fault.at, move |w| w.strike(fault));
+        }
+        if self.profile.mix == "restored" {
+            for at in [QUIET_START, QUIET_START + 30 * SEC] {
+                self.at(at, World::back_up_etcd);
+            }
         }
     }
 
@@ -164,6 +180,12 @@ impl World {
     /// Everything that is still broken is mended now.
     pub(crate) fn heal_everything(&mut self) {
         note!(self, "everything is healed");
+        self.faults.healed = true;
+        self.etcd.hold_voters = None;
+        self.etcd.hold_claims_until = 0;
+        self.faults.ambushes.clear();
+        self.etcd.late_answers.clear();
+        self.etcd.late_requests.clear();
         let undos = std::mem::take(&mut self.faults.undos);
         for (_, undo) in undos {
             undo(self);
@@ -171,6 +193,8 @@ impl World {
         for id in 0..self.nodes.len() {
             self.nodes[id].daemon.stop_point = None;
             self.nodes[id].heart.stop_at_refresh = None;
+            self.nodes[id].heart.stop_after_refresh = None;
+            self.nodes[id].postgres.stuck_until = 0;
             self.restore_power(id);
             self.resume_machine(id);
             self.thaw_heart(id);

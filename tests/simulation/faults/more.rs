@@ -208,6 +208,11 @@ pub(super) fn lose_data(w: &mut World, id: usize) {
     if others < 2 || w.is_writable(id) || w.truth.voters_empty {
         return;
     }
+    // What a leader had not replicated when it resigned is in no other copy, and its vacancy names it (rule R12).
+    let last = w.truth.recorded.values().max_by_key(|(epoch, _)| *epoch).map(|(_, node)| *node);
+    if w.truth.holder.is_none() && last == Some(id) {
+        return;
+    }
     note!(w, "n{id} postgres: its data directory is lost");
     w.postgres_crashes(id);
     w.nodes[id].postgres.data = None;
@@ -238,13 +243,19 @@ impl World {
 
     /// The operator repeats it until it is done: here, directly.
     pub(crate) fn switch_on_for_sure(&mut self, node: Option<usize>) {
+        if node.is_none() || node != self.faults.stays_off {
+            self.switch_for_sure(node, true);
+        }
+    }
+
+    pub(crate) fn switch_for_sure(&mut self, node: Option<usize>, enabled: bool) {
         let key = match node {
             Some(id) => self.keys.node_failover(&self.nodes[id].guid),
             None => self.keys.cluster_failover(),
         };
         let record = leaderl_decision::records::FailoverSwitch {
             schema: leaderl_decision::records::SCHEMA,
-            enabled: true,
+            enabled,
             reason: "operator".to_owned(),
         };
         let value = serde_json::to_vec(&record).unwrap_or_default();

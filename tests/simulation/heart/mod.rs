@@ -22,6 +22,8 @@ pub(crate) struct Heart {
     pub(crate) stop_at_refresh: Option<Time>,
     /// The clocks as it read them before it was stopped in the middle of setting the gate.
     read: Option<Clocks>,
+    /// Once it has gone on from there, stop it again for so long.
+    pub(crate) stop_after_refresh: Option<Time>,
     /// What waits in its sockets while it is stopped.
     inbox: VecDeque<Event>,
     /// An effect that it was stopped in the middle of.
@@ -106,6 +108,12 @@ impl World {
             if let Some(event) = self.heart_effect(id, effect) {
                 self.heart_feed(id, event);
             }
+        }
+        if let Some(again) = self.nodes[id].heart.stop_after_refresh.take() {
+            self.after(5 * MS, move |w| {
+                w.freeze_heart(id);
+                w.undo(again, crate::faults::Scope::Process, id, move |w| w.thaw_heart(id));
+            });
         }
         self.heart_feed(id, Event::Tick);
         let inbox = std::mem::take(&mut self.nodes[id].heart.inbox);

@@ -23,11 +23,15 @@ impl World {
         let Some(leader) = self.serving() else { return false };
         (0..self.nodes.len()).filter(|id| *id != leader).all(|id| {
             let postgres = &self.nodes[id].postgres;
-            postgres.marks.unsynced.is_none()
-                && postgres.server.as_ref().is_some_and(|server| {
-                    server.phase == Phase::Standby
-                        && matches!(&server.receiver, Receiver::Streaming { node, .. } if *node == leader)
-                })
+            postgres.marks.unsynced.is_none() && self.streams_from(id, leader)
+        })
+    }
+
+    /// A standby that streams from this node.
+    pub(super) fn streams_from(&self, id: usize, leader: usize) -> bool {
+        self.nodes[id].postgres.server.as_ref().is_some_and(|server| {
+            server.phase == Phase::Standby
+                && matches!(&server.receiver, Receiver::Streaming { node, .. } if *node == leader)
         })
     }
 

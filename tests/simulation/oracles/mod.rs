@@ -1,6 +1,7 @@
 //! The oracles: predicates over the whole world after every event, on global truth, never on a node's belief.
 
 pub(crate) mod liveness;
+pub(crate) mod orders;
 pub(crate) mod promotion;
 pub(crate) mod records;
 pub(crate) mod writers;
@@ -33,6 +34,14 @@ pub(crate) struct Truth {
     /// An operator has accepted a loss.
     pub(crate) loss_accepted: bool,
     pub(crate) voters_empty: bool,
+    /// When somebody deleted the leader key by hand: its holder finds out at its next renewal.
+    pub(crate) key_deleted: Option<Time>,
+    /// etcd went back: nobody may act on it before an operator has looked.
+    pub(crate) restored: bool,
+    /// Since when a node is a voter.
+    pub(crate) voter_since: BTreeMap<usize, Time>,
+    pub(crate) vip_alone_since: BTreeMap<usize, Time>,
+    pub(crate) dead_voters_since: BTreeMap<usize, Time>,
     pub(crate) last_writer_seen: BTreeMap<usize, Time>,
 }
 

@@ -1,8 +1,8 @@
 //! I3, I4, I11 and I12 at the instant of a promotion, on what is really true.
 
 use crate::world::World;
-use leaderl_decision::model::ReplicationMode;
-use leaderl_decision::records::FailoverSwitch;
+use leaderl_decision::model::{Lsn, ReplicationMode};
+use leaderl_decision::records::{FailoverSwitch, NodeStatus};
 
 /// This node has just left recovery.
 pub(crate) fn check(w: &mut World, id: usize) {
@@ -34,6 +34,7 @@ pub(crate) fn check(w: &mut World, id: usize) {
         w.violate("I4", format!("n{id} leads with an unsynced copy"));
     }
     switched_off(w, id);
+    near_enough(w, id);
     complete(w, id);
 }
 
@@ -47,6 +48,24 @@ fn switched_off(w: &mut World, id: usize) {
     // Switched off a moment ago is no fault of the node; the claim has compared the switch.
     if off(w.etcd.kv.get(&key)) && w.faults.switched_off_for(w.now, id) > 20 * crate::world::SEC {
         w.violate("I4", format!("n{id} leads although failover is switched off for it"));
+    }
+}
+
+/// I4 in `async`: not further behind what the last leader had published than the setting allows.
+fn near_enough(w: &mut World, id: usize) {
+    if w.profile.mix != "async" {
+        return;
+    }
+    let before = w.truth.recorded.values().filter(|(epoch, _)| *epoch < w.truth.epoch).max_by_key(|(epoch, _)| *epoch);
+    let Some((_, last)) = before.copied().filter(|(_, last)| *last != id) else { return };
+    let entry = w.etcd.kv.get(&w.keys.node(&w.nodes[last].guid));
+    let record = entry.and_then(|entry| serde_json::from_slice::<NodeStatus>(&entry.value).ok());
+    let Some(theirs) = record.and_then(|record| record.position) else { return };
+    let Some(mine) = w.nodes[id].postgres.data.as_ref().map(|data| Lsn(data.end())) else { return };
+    let behind = theirs.lsn.ahead_of(mine).0;
+    // What it appended on its own way to the office counts as its own.
+    if behind > crate::world::node::MAX_BEHIND + 1000 {
+        w.violate("I4", format!("n{id} leads {behind} bytes behind what n{last} had published"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is committed in etcd: I10, I11, and the numbers of the report.
 
+use crate::faults::scenes::On;
 use crate::world::{SEC, Time, World, note};
 use leaderl::ports::{Txn, Write};
 use leaderl_decision::records::{EpochRecord, HistoryRecord, LeaderValue, VotersRecord};
@@ -23,7 +24,7 @@ impl World {
             } else if *key == self.keys.epoch() {
                 self.epoch_written(value, sender);
             } else if *key == self.keys.voters() {
-                self.voters_written(value, claims);
+                self.voters_written(value, claims, sender);
             } else if let Ok(record) = serde_json::from_slice::<HistoryRecord>(value)
                 && *key == self.keys.history(record.epoch)
             {
@@ -69,6 +70,8 @@ impl World {
             self.violate("I11", format!("epoch {} follows {}", record.epoch, self.truth.epoch));
         }
         self.truth.epoch = record.epoch;
+        super::orders::claimed(self, sender);
+        self.spring(On::Claim, sender);
         note!(self, "etcd: n{sender} takes epoch {}", record.epoch);
         if record.epoch.0 > 1 {
             self.counts.leader_changes += 1;
@@ -79,17 +82,33 @@ impl World {
         }
     }
 
-    fn voters_written(&mut self, value: &[u8], claims: bool) {
+    fn voters_written(&mut self, value: &[u8], claims: bool, sender: usize) {
         let Ok(record) = serde_json::from_slice::<VotersRecord>(value) else { return };
         let names: Vec<_> = record.voters.iter().filter_map(|guid| self.node_of(guid)).collect();
         note!(self, "etcd: voters {names:?} under epoch {}", record.epoch);
+        if let Some(holder) = self.truth.holder.filter(|holder| *holder != sender && !claims) {
+            self.violate("I11", format!("n{sender} changes the voters of n{holder}'s epoch"));
+        }
         if !claims {
             self.counts.voter_changes += 1;
+            if let Some(holder) = self.truth.holder {
+                self.spring(On::Voters, holder);
+            }
             if record.voters.is_empty() && !self.truth.voters_empty {
                 self.counts.degradations += 1;
             }
         }
         self.truth.voters_empty = record.voters.is_empty();
+        let now = self.now;
+        self.truth.voter_since.retain(|id, _| names.contains(id));
+        for id in names {
+            if !self.truth.voter_since.contains_key(&id) {
+                self.truth.voter_since.insert(id, now);
+                if !claims {
+                    super::orders::votes(self, id);
+                }
+            }
+        }
     }
 
     fn history_written(&mut self, record: &HistoryRecord) {

@@ -11,7 +11,9 @@ const AFTER_THAW: Time = 1500 * MS;
 /// Whether this node's server is out of recovery and moves.
 pub(crate) fn moves_as_primary(w: &World, id: usize) -> bool {
     let node = &w.nodes[id];
-    node.is_running() && w.is_writable(id) && node.postgres.server.as_ref().is_some_and(|server| !server.frozen)
+    let left_over = node.postgres.orphan_answers_until > w.now;
+    let serves = w.is_writable(id) && node.postgres.server.as_ref().is_some_and(|server| !server.frozen);
+    node.is_running() && (serves || left_over)
 }
 
 /// Whether it could acknowledge a client's write now: it moves as a primary, and packets pass its gate.
@@ -80,6 +82,13 @@ pub(crate) fn acknowledged(w: &mut World, id: usize, timeline: u32, row: Row, ls
     }
 }
 
+/// I8: what was cached before a pause must have expired by its own deadline: a process that goes on answers before it looks.
+pub(crate) fn says_leader_after_thaw(w: &mut World, id: usize) {
+    if let Some(other) = w.truth.holder.filter(|other| *other != id && !w.profile.wild_clocks) {
+        w.violate("I8", format!("n{id} goes on and /leader is still 200 there, and n{other} holds the key"));
+    }
+}
+
 /// I8: `GET /leader` is 200 on at most one node, the one that writes and holds the key.
 pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
     if saying_yes.len() > 1 && !w.profile.wild_clocks {
@@ -90,10 +99,14 @@ pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
         if !writes && !w.profile.wild_clocks {
             w.violate("I8", format!("/leader is 200 on n{id}, whose PostgreSQL is no primary"));
         }
-        if w.truth.holder != Some(*id) && !w.profile.wild_clocks {
+        // Its holder may not have heard of it before it steps down by its own clock.
+        let deleted = w.truth.key_deleted.is_some_and(|at| w.now - at < w.profile.ttl);
+        if w.truth.holder != Some(*id) && !w.profile.wild_clocks && !deleted {
             w.violate("I8", format!("/leader is 200 on n{id}, and {:?} holds the key", w.truth.holder));
         }
     }
+    super::orders::vip_outlives(w);
+    super::orders::dead_voter_stays(w);
     for id in 0..w.nodes.len() {
         if moves_as_primary(w, id) {
             w.truth.last_writer_seen.insert(id, w.now);

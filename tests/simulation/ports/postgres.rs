@@ -1,6 +1,7 @@
 //! PostgreSQL's port: files at once, questions to the server with their delay.
 
 use super::asking::{Done, unfit};
+use crate::faults::scenes::On;
 use crate::postgres::Receiver;
 use crate::world::World;
 use crate::world::reply::Line;
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use leaderl::heart::protocol::{PostgresStart, ToolRequest};
 use leaderl::ports::*;
 use leaderl_decision::model::{Epoch, Lsn, NodeId, Revision, Timeline};
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::records::{MemberRecord, Token};
 use leaderl_decision::replication_plan::{FilesSeen, ServerSeen, Source, SyncNames, UnsyncedMark, Upstream};
 use std::collections::BTreeMap;
@@ -106,7 +108,7 @@ impl PostgresServer for SimPostgres {
         self.change_files(move |w, node| {
             let marks = &mut w.nodes[node].postgres.marks;
             let promised = marks.promised;
-            if !catch_up && revision <= promised {
+            if !catch_up && revision <= promised && !planted(Planted::R4PromiseForgotten) {
                 return Err(PostgresError::Promised { promised, revision });
             }
             marks.upstream = Upstream::Node(source);
@@ -174,7 +176,13 @@ impl PostgresServer for SimPostgres {
 
     async fn mark_unsynced(&self, mark: Option<&UnsyncedMark>) -> Done<()> {
         let mark = mark.cloned();
-        self.change_files(move |w, node| w.nodes[node].postgres.marks.unsynced = mark).await
+        self.change_files(move |w, node| {
+            let now = w.now;
+            let postgres = &mut w.nodes[node].postgres;
+            postgres.unsynced_since = mark.is_some().then(|| postgres.unsynced_since.unwrap_or(now));
+            postgres.marks.unsynced = mark;
+        })
+        .await
     }
 
     async fn ask_holder(&self, source: &Source, timeline: Timeline, limit: Duration) -> Done<Lsn> {
@@ -268,7 +276,13 @@ impl PostgresServer for SimPostgres {
 
     async fn write_sync_names(&self, names: &SyncNames) -> Done<()> {
         let names = names.clone();
-        self.change_files(move |w, node| w.nodes[node].postgres.marks.sync_names = names).await
+        self.change_files(move |w, node| {
+            w.nodes[node].postgres.marks.sync_names = names;
+            if w.truth.holder == Some(node) {
+                w.spring(On::Voters, node);
+            }
+        })
+        .await
     }
 
     async fn prove_sync_names(&self, names: &SyncNames, checkpoint: bool, limit: Duration) -> Done<Lsn> {

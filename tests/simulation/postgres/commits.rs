@@ -48,7 +48,7 @@ impl World {
 
     fn committed_here(&mut self, id: usize, pid: u32, session: u64, row: Row) {
         let record = self.truth.fresh_id();
-        let size = self.rng.between(80, 2000);
+        let size = if self.rng.one_in(15) { self.rng.between(10_000, 90_000) } else { self.rng.between(80, 2000) };
         let postgres = &mut self.nodes[id].postgres;
         let (Some(server), Some(data)) = (postgres.server.as_mut(), postgres.data.as_mut()) else { return };
         if server.pid != pid || server.phase != Phase::Primary {

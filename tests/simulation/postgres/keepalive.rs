@@ -92,6 +92,16 @@ impl World {
         }
     }
 
+    /// The connection of one stream is reset.
+    pub(crate) fn break_stream(&mut self, source_id: usize, to: usize) {
+        let server = self.nodes[source_id].postgres.server.as_ref();
+        let stream = server.and_then(|server| server.senders.iter().find(|sender| sender.to == to));
+        if let Some(stream) = stream.map(|sender| sender.stream) {
+            self.end_sender(source_id, stream);
+            self.lose_receiver(to, stream);
+        }
+    }
+
     fn lose_receiver(&mut self, id: usize, stream: u64) {
         if self.receiver_is_gone(id, stream) {
             return;

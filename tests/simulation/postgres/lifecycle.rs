@@ -156,6 +156,7 @@ impl World {
         note!(self, "n{id} postgres: fast stop");
         self.truth.writer_changed = true;
         self.end_sessions(id);
+        self.leave_stuck_backend(id);
         let time = self.millis(15, 250) + self.disk_time(id);
         self.after(time, move |w| w.write_shutdown(id, pid, was_primary));
     }
@@ -164,7 +165,9 @@ impl World {
         if !self.server_is(id, pid) {
             return;
         }
-        if !self.nodes[id].is_running() || self.nodes[id].postgres.server.as_ref().is_some_and(|server| server.frozen) {
+        let stuck = self.nodes[id].postgres.orphans_until > self.now;
+        let frozen = self.nodes[id].postgres.server.as_ref().is_some_and(|server| server.frozen);
+        if !self.nodes[id].is_running() || frozen || stuck {
             return self.after(30 * MS, move |w| w.write_shutdown(id, pid, was_primary));
         }
         if matches!(self.nodes[id].disk, Disk::Full | Disk::Failing) {
@@ -235,13 +238,30 @@ impl World {
         if self.nodes[id].postgres.server.is_some() {
             note!(self, "n{id} postgres: postmaster is killed");
             self.nodes[id].postgres.orphans_until = self.now + self.millis(1, 65);
+            self.leave_stuck_backend(id);
             self.postmaster_ends(id, None);
+        }
+    }
+
+    /// A backend in the middle of something that no signal but SIGKILL interrupts, perhaps with an answer for its client.
+    fn leave_stuck_backend(&mut self, id: usize) {
+        let postgres = &mut self.nodes[id].postgres;
+        if postgres.stuck_until > self.now {
+            postgres.orphans_until = postgres.orphans_until.max(postgres.stuck_until);
+            let primary = postgres.data.as_ref().is_some_and(|data| !data.standby_signal);
+            if primary {
+                postgres.orphan_answers_until = postgres.stuck_until;
+                note!(self, "n{id} postgres: a backend is stuck");
+            }
+            self.truth.writer_changed = true;
         }
     }
 
     /// SIGKILL to every process of it, frozen ones too.
     pub(crate) fn kill_all_of_postgres(&mut self, id: usize) {
         self.nodes[id].postgres.orphans_until = 0;
+        self.nodes[id].postgres.stuck_until = 0;
+        self.nodes[id].postgres.orphan_answers_until = 0;
         if self.nodes[id].postgres.server.is_some() {
             note!(self, "n{id} postgres: every process is killed");
             self.postmaster_ends(id, None);
@@ -275,6 +295,8 @@ impl World {
         postgres.server = None;
         postgres.tool = None;
         postgres.orphans_until = 0;
+        postgres.stuck_until = 0;
+        postgres.orphan_answers_until = 0;
         self.truth.writer_changed = true;
     }
 
@@ -284,19 +306,21 @@ impl World {
         server.reloads += 1;
         let pid = server.pid;
         let streams: Vec<u64> = server.senders.iter().map(|sender| sender.stream).collect();
-        let postmaster = self.micros(100, 4000);
+        let slow = self.nodes[id].postgres.slow_reload;
+        let postmaster = self.micros(100, 4000) + if slow > 0 { self.micros(0, slow / 4000) } else { 0 };
         self.after(postmaster, move |w| {
             let names = w.nodes[id].postgres.marks.sync_names.clone();
             if let Some(server) = w.nodes[id].postgres.server.as_mut().filter(|server| server.pid == pid) {
                 server.names = names;
             }
         });
-        let startup = self.millis(1, 20);
+        let startup = self.millis(1, 20) + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
         self.after(postmaster + startup, move |w| w.startup_reads_conninfo(id, pid));
         let checkpointer = if self.rng.one_in(30) { self.millis(20, 500) } else { self.millis(1, 15) };
+        let checkpointer = checkpointer + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
         self.after(postmaster + checkpointer, move |w| w.checkpointer_reads_names(id, pid));
         for stream in streams {
-            let sender = self.millis(1, 30);
+            let sender = self.millis(1, 30) + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
             self.after(postmaster + sender, move |w| w.sender_reads_names(id, pid, stream, None));
         }
     }

@@ -31,6 +31,14 @@ pub(crate) struct Postgres {
     pub(crate) server: Option<Server>,
     /// Processes that outlive their postmaster until then.
     pub(crate) orphans_until: Time,
+    /// Since when it bears a mark.
+    pub(crate) unsynced_since: Option<Time>,
+    /// A backend that only SIGKILL ends, until then.
+    pub(crate) stuck_until: Time,
+    /// Its backend, left over from a primary, still answers its client until then.
+    pub(crate) orphan_answers_until: Time,
+    /// Processes read a new configuration up to so much later.
+    pub(crate) slow_reload: Time,
     pub(crate) tool: Option<Tool>,
     pub(crate) tool_words: String,
     pub(crate) starts: u32,

@@ -5,6 +5,7 @@ use crate::world::reply::Reply;
 use crate::world::{MS, World, note};
 use leaderl::heart::protocol::ToolRequest;
 use leaderl_decision::model::{Lsn, Revision, Timeline};
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::replication_plan::Source;
 
 /// What a remote server says: the timeline it writes (`None` in recovery), its flushed position, its control file's timeline.
@@ -90,9 +91,14 @@ impl World {
             self.truth.violate(self.now, "I6", format!("n{id} swaps in an unfinished copy, or under a running server"));
             return;
         }
-        if postgres.data.is_some() {
+        let (had, kept) = (postgres.data.is_some(), postgres.kept);
+        if had && !planted(Planted::OldCopyDeleted) {
             postgres.kept += 1;
         }
+        if had && postgres.kept == kept {
+            self.truth.violate(self.now, "I6", format!("n{id} deletes its old copy"));
+        }
+        let postgres = &mut self.nodes[id].postgres;
         postgres.data = side.data;
         postgres.marks.copies += 1;
         note!(self, "n{id} postgres: the new copy is swapped in, the old one is kept");

@@ -14,6 +14,7 @@ impl World {
         let source = request.args.first().and_then(|arg| arg.parse().ok()).unwrap_or(usize::MAX);
         self.nodes[id].postgres.tool = Some(Tool { pid, name, number });
         note!(self, "n{id} {name} from n{source}");
+        crate::oracles::orders::rebuild_begins(self, id);
         let time = if name == "pg_rewind" { self.millis(200, 3000) } else { self.millis(1500, 12_000) };
         let begun = self.now;
         let first = self.millis(20, 150);
@@ -87,6 +88,7 @@ impl World {
             return false;
         }
         mine.intact = false;
+        crate::oracles::orders::rewind_begins(self, id);
         true
     }
 

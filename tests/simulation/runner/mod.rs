@@ -1,7 +1,8 @@
 //! What is run: one seed with its story, or many with a report.
 //!
 //! `SEED=n` replays one. `SEEDS=a..b` runs many. `SLICE=a..b` runs those and every saved one, after the proof below.
-//! `MUTANTS=all` plants every bug in turn; `MUTANTS=a,b` these; `PLANT=name` one for a replay.
+//! `MUTANTS=all` plants every bug in turn; `MUTANTS=a,b` these; `WITHIN=n` seeds for each; `RECORD=1` keeps the first seeds.
+//! `MUTANTS_OF=commit` replays the kept seeds of five bugs. `PLANT=a,b` plants bugs for a replay.
 //! Without any of them (plain `cargo test`): a handful, and the proof that a seed always tells the same story.
 
 mod child;
@@ -35,6 +36,9 @@ pub(crate) fn main() -> ExitCode {
     }
     if let Some(which) = variable("MUTANTS") {
         return mutants::hunt(&which, variable("WITHIN").and_then(|text| text.parse().ok()).unwrap_or(mutants::WITHIN));
+    }
+    if let Some(commit) = variable("MUTANTS_OF") {
+        return mutants::slice(&commit);
     }
     if !same_seed_same_story(1) {
         return ExitCode::FAILURE;
@@ -82,7 +86,7 @@ fn replay(seed: &str, only: Option<String>) -> ExitCode {
     };
     let only = only.map(|text| text.split(',').filter_map(|part| part.trim().parse().ok()).collect());
     let began = Instant::now();
-    let planted = std::env::var("PLANT").ok().and_then(|name| Planted::named(&name));
+    let planted = std::env::var("PLANT").unwrap_or_default().split(',').filter_map(Planted::named).collect();
     let order = Order { seed, loud: true, whole: true, only, planted };
     let ended = run::run_on_a_thread(order.clone());
     println!("{:?}", Profile::of(seed));

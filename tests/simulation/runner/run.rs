@@ -23,8 +23,8 @@ pub(crate) struct Order {
     pub(crate) whole: bool,
     /// Only these of the planned faults, by number; `None`: all.
     pub(crate) only: Option<Vec<usize>>,
-    /// A bug to plant.
-    pub(crate) planted: Option<Planted>,
+    /// Bugs to plant.
+    pub(crate) planted: Vec<Planted>,
 }
 
 /// What a run brought.
@@ -38,7 +38,7 @@ pub(crate) struct Ended {
 
 impl Order {
     pub(crate) fn quiet(seed: u64) -> Self {
-        Self { seed, loud: false, whole: false, only: None, planted: None }
+        Self { seed, loud: false, whole: false, only: None, planted: Vec::new() }
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn faults_of(order: &Order) -> Vec<Planned> {
 fn run_here(order: &Order) -> Ended {
     random::seed(order.seed);
     // Every daemon of this run lives on this thread.
-    let _planted = order.planted.map(Planted::plant);
+    let _planted: Vec<_> = order.planted.iter().map(|bug| bug.plant()).collect();
     let profile = Profile::of(order.seed);
     let faults = faults_of(order);
     let mut world = World::new(order.seed, profile.clone(), Log::new(order.whole, order.loud));
@@ -100,6 +100,10 @@ fn phases(sim: &mut Sim, profile: &Profile) {
         w.heal_everything();
         (leader_bound(&w), redundancy_bound(&w))
     };
+    if lock(&sim.world).truth.restored {
+        // Nobody leads before an operator has confirmed the control state.
+        return;
+    }
     if profile.wild_clocks {
         // Beyond the tolerated ratio only I3 is promised.
         sim.run_until(SHORTEST);

@@ -14,7 +14,7 @@ pub(crate) fn explain(seed: u64, ended: &Ended) {
         (0..faults.len()).filter(|number| faults.get(*number).is_some_and(|fault| fault.at <= broken.at)).collect();
     let mut tries = 0;
     let fails = |only: &[usize]| {
-        let order = Order { seed, loud: false, whole: false, only: Some(only.to_vec()), planted: None };
+        let order = Order { seed, loud: false, whole: false, only: Some(only.to_vec()), planted: Vec::new() };
         let again = child::run(order);
         again.violations.iter().any(|violation| violation.invariant == broken.invariant).then_some(again)
     };

@@ -23,6 +23,8 @@ pub(crate) struct Daemon {
     /// SIGTERM was sent to it, perhaps announced as a restart.
     pub(crate) told_to_stop: Option<bool>,
     pub(crate) ends: u64,
+    /// When this process was started.
+    pub(crate) since: Option<Time>,
     /// Calls since the window began: time stands still for a daemon that spins.
     pub(crate) calls_in_window: u32,
 }
@@ -57,6 +59,7 @@ impl World {
         }
         node.daemon.incarnation += 1;
         node.daemon.state = Process::Starting;
+        node.daemon.since = Some(self.now);
         node.daemon.frozen = false;
         node.daemon.wanted = true;
         node.daemon.told_to_stop = None;

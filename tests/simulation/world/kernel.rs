@@ -34,6 +34,7 @@ impl World {
             node.kernel.changes.send_modify(|count| *count += 1);
             note!(self, "n{id} kernel: {VIP} on {INTERFACE}, {valid_s} s");
             self.truth.vip_changed = true;
+            crate::oracles::orders::vip_appears(self, id);
         }
         self.at(until, move |w| w.expire_vip(id, generation));
     }

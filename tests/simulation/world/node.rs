@@ -140,6 +140,9 @@ impl Node {
         settings.election.leader_ttl = Duration::from_nanos(profile.ttl);
         settings.election.promote_deadline = Duration::from_secs(20);
         settings.replication.mode = profile.mode;
+        if profile.mix == "async" {
+            settings.replication.max_bytes_behind_leader = MAX_BEHIND;
+        }
         settings.vip.addresses = vec![format!("{VIP}/32")];
         settings.health.interval = Duration::from_secs(2);
         settings.health.max_postgres_failures = 2;
@@ -147,6 +150,9 @@ impl Node {
         settings
     }
 }
+
+/// `max_bytes_behind_leader` where that is what is tried.
+pub(crate) const MAX_BEHIND: u64 = 40_000;
 
 /// The cluster's secrets.
 pub(crate) fn secrets() -> Secrets {

@@ -2,6 +2,7 @@
 
 use super::rng::Rng;
 use super::{MS, SEC, Time};
+use crate::faults::mixes::Mix;
 use leaderl_decision::model::ReplicationMode;
 
 /// The parameters of one run, all from the seed.
@@ -19,6 +20,8 @@ pub(crate) struct Profile {
     /// How long the phase with faults lasts.
     pub(crate) faulty: Time,
     pub(crate) faults: usize,
+    /// Which faults are drawn.
+    pub(crate) mix: &'static str,
     /// Usual delay between two nodes, in microseconds.
     pub(crate) delay_us: (u64, u64),
     pub(crate) writers: usize,
@@ -27,18 +30,32 @@ pub(crate) struct Profile {
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 2);
+        let mix = Mix::of(seed);
+        let everything = mix.gap_ds == 0;
         let nodes = match rng.index(20) {
-            0 => 1,
-            1 => 5,
+            0 if everything => 1,
+            1 if everything => 5,
             _ => 3,
         };
         let mode = match rng.index(10) {
             0 | 1 => ReplicationMode::Strict,
-            2 => ReplicationMode::Async,
+            2 if everything => ReplicationMode::Async,
             _ => ReplicationMode::Quorum,
         };
-        let wild_clocks = rng.one_in(40);
-        let rates = (0..nodes).map(|_| rate(&mut rng, wild_clocks)).collect();
+        let mode = if mix.name == "async" { ReplicationMode::Async } else { mode };
+        let wild_clocks = rng.one_in(40) && everything || mix.name == "wild";
+        let edge = |rng: &mut Rng| if rng.percent(50) { 845_300 } else { 1_183_200 };
+        let far = |rng: &mut Rng| if rng.percent(50) { 400_000 } else { 2_000_000 };
+        let one = |rng: &mut Rng| {
+            if mix.name == "wild" {
+                far(rng)
+            } else if mix.edge_clocks {
+                edge(rng)
+            } else {
+                rate(rng, wild_clocks)
+            }
+        };
+        let rates = (0..nodes).map(|_| one(&mut rng)).collect();
         let ttl = if rng.one_in(6) { rng.between(4, 8) * SEC } else { 5 * SEC };
         let delay_us = if rng.one_in(5) { (500, 8000) } else { (80, 900) };
         Self {
@@ -49,7 +66,8 @@ impl Profile {
             rates,
             wild_clocks,
             faulty: 120 * SEC,
-            faults: usize::try_from(rng.between(12, 20)).unwrap_or(12),
+            faults: mix.count(120 * SEC).unwrap_or(usize::try_from(rng.between(12, 20)).unwrap_or(12)),
+            mix: mix.name,
             delay_us,
             writers: if nodes == 1 { 2 } else { 4 },
         }

@@ -6,7 +6,7 @@
 
 use super::daemon::Process;
 use super::{MS, Shared, Time, World, drive, lock, note};
-use crate::oracles::writers::poll_leader;
+use crate::oracles::writers::{poll_leader, says_leader_after_thaw};
 use crate::ports::{self, Answers, SimClock};
 use leaderl::actors::api::control::{Control, StopMode};
 use leaderl::daemon::{DaemonError, run_node};
@@ -94,8 +94,7 @@ impl Sim {
             let Some(daemon) = daemon.as_ref().filter(|daemon| !daemon.stood) else { continue };
             let moves = lock(&self.world).daemon_moves(id);
             let Some(answers) = daemon.answers.http().filter(|_| moves) else { continue };
-            let peer = std::net::IpAddr::from([127, 0, 0, 1]);
-            if answers(peer, &hyper::Method::GET, "/leader").status() == hyper::StatusCode::OK {
+            if says_leader(&answers) {
                 yes.push(id);
             }
         }
@@ -121,6 +120,8 @@ impl Sim {
         let clock = daemon.clock.clone();
         let before = clock.instant(leaderl::ports::Clock::now(clock.as_ref()));
         daemon.clock.set_limit(target);
+        // It is asked before any of its actors has run.
+        let says_yes = jumps && daemon.answers.http().is_some_and(|answers| says_leader(&answers));
         daemon.runtime.block_on(async {
             let to = clock.instant(target);
             if jumps {
@@ -138,6 +139,9 @@ impl Sim {
             }
         });
         drive::end();
+        if says_yes {
+            says_leader_after_thaw(&mut lock(&self.world), id);
+        }
         self.note_end(id);
     }
 
@@ -244,6 +248,11 @@ impl Sim {
             daemon.runtime.shutdown_background();
         }
     }
+}
+
+fn says_leader(answers: &leaderl::ports::HttpAnswers) -> bool {
+    let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+    answers(peer, &hyper::Method::GET, "/leader").status() == hyper::StatusCode::OK
 }
 
 fn tell_to_stop(daemon: &mut Process_, announced: bool) {

@@ -111,8 +111,10 @@ impl Renewing {
     fn attempt(&self, attempt: Attempt) -> BoxFuture<'static, Landed> {
         let Attempt { seq, compare, value } = attempt;
         let key = self.leader_key.clone();
+        let mine = Compare { key: key.clone(), mod_revision: compare };
         let txn = Txn {
-            compares: vec![Compare { key: key.clone(), mod_revision: compare }],
+            // create_revision never changes on a key that is never deleted, so comparing it compares nothing.
+            compares: Vec::from_iter((!planted(Planted::CreateRevisionAsToken)).then_some(mine)),
             writes: vec![Write::Put { key, value }],
             else_reads: Vec::new(),
         };

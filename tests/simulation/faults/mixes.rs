@@ -1,0 +1,278 @@
+//! Which faults a seed draws: everything, a swarm of a few kinds at a higher rate, or a class of runs.
+
+use super::kinds::{ALL, Kind, SCENES};
+use crate::world::SEC;
+use crate::world::rng::Rng;
+
+/// A seed from here on is one of a class: `seed / CLASS` is its number in [`CLASSES`], counted from 1.
+pub(crate) const CLASS: u64 = 1_000_000_000_000;
+
+/// What a seed draws from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mix {
+    pub(crate) name: &'static str,
+    pub(crate) kinds: Vec<(Kind, u32)>,
+    /// How many seconds there are for each fault, in tenths.
+    pub(crate) gap_ds: u64,
+    /// Longest durations to draw from, in milliseconds.
+    pub(crate) spans: &'static [u64],
+    /// Clocks as different as they may be.
+    pub(crate) edge_clocks: bool,
+    /// How many in a hundred hit the leader, and how many followers.
+    pub(crate) leader: u64,
+}
+
+const LONG: &[u64] = &[300, 1500, 3500, 6000, 12_000, 25_000];
+const SHORT: &[u64] = &[300, 900, 2000, 3500, 6000];
+const LEASE: &[u64] = &[1500, 3500, 6000, 9000];
+
+/// The classes, by name.
+pub(crate) const CLASSES: &[&str] =
+    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild"];
+
+use Kind::*;
+
+fn class(name: &'static str) -> Mix {
+    let mix = |kinds: &[(Kind, u32)], gap_ds, spans, edge_clocks, leader| Mix {
+        name,
+        kinds: kinds.to_vec(),
+        gap_ds,
+        spans,
+        edge_clocks,
+        leader,
+    };
+    match name {
+        // Process after process ends while commits are on their way; etcd never loses its majority.
+        "losses" => mix(
+            &[
+                (LoseProcesses, 4),
+                (ChaseProcesses, 3),
+                (LagOne, 4),
+                (StallOne, 2),
+                (OneVoterLeft, 8),
+                (CrashAlone, 4),
+                (Reacquire, 3),
+                (LongerOldLine, 3),
+                (CutReplication, 2),
+                (KillPostgres, 2),
+                (KillPostmaster, 2),
+                (PauseReplay, 3),
+                (Demote, 1),
+                (KillDaemon, 1),
+                (StuckBackend, 2),
+            ],
+            30,
+            SHORT,
+            false,
+            75,
+        ),
+        // Renewals that come late, or not at all, with clocks at the edge of what is tolerated.
+        "lease" => mix(
+            &[
+                (LateAnswersThenCut, 5),
+                (LateAnswersThenFreeze, 5),
+                (LateAnswers, 2),
+                (KillThenCut, 4),
+                (RefreshLate, 4),
+                (FreezeDaemon, 4),
+                (CutFromAll, 3),
+                (CutFromEtcd, 3),
+                (DeleteLeaderKey, 3),
+                (FreezeHeart, 2),
+                (StuckBackend, 4),
+                (StepFreeze, 3),
+                (PanicLoop, 2),
+                (KillPostmaster, 2),
+                (Demote, 2),
+            ],
+            60,
+            LEASE,
+            true,
+            90,
+        ),
+        // Voters change all the time, and the leader ends in the middle of it.
+        "voters" => mix(
+            &[
+                (ChaseVoters, 4),
+                (ChaseVotersFrozen, 8),
+                (ReturnSlowly, 6),
+                (HeldVoters, 6),
+                (LateVoters, 5),
+                (LagOne, 5),
+                (CutReplication, 4),
+                (StallOne, 2),
+                (OneVoterLeft, 4),
+                (LateRequests, 4),
+                (KillDaemon, 3),
+                (SlowReload, 4),
+                (LoseProcesses, 3),
+                (FlapLink, 2),
+                (KillPostgres, 1),
+            ],
+            50,
+            SHORT,
+            false,
+            75,
+        ),
+        // The old primary lives on with nobody to end it; only the quorum holds it.
+        "untimed" => mix(
+            &[
+                (OldPrimaryLives, 14),
+                (FreezeBoth, 3),
+                (LagOne, 3),
+                (CutReplication, 2),
+                (SlowReload, 4),
+                (KillDaemon, 4),
+                (LoseData, 3),
+                (LateRequests, 2),
+                (PauseReplay, 2),
+                (PauseMachine, 2),
+                (LoseProcesses, 2),
+                (FlapLink, 3),
+                (StepKill, 2),
+            ],
+            60,
+            SHORT,
+            true,
+            80,
+        ),
+        // Copies are lost, rewound and made again while leaders change.
+        "rebuild" => mix(
+            &[
+                (LoseData, 6),
+                (LoseWal, 4),
+                (LoseProcesses, 4),
+                (ChaseProcesses, 3),
+                (CrashAlone, 4),
+                (LagOne, 2),
+                (StepKill, 3),
+                (Demote, 2),
+                (FreezeBoth, 2),
+                (KillDaemon, 2),
+                (CutReplication, 2),
+            ],
+            50,
+            LONG,
+            false,
+            50,
+        ),
+        // Operators switch failover off and on while leaders are lost.
+        "switches" => mix(
+            &[
+                (SwitchNode, 6),
+                (OffWithBest, 4),
+                (SwitchAtClaim, 5),
+                (SwitchCluster, 4),
+                (LoseProcesses, 5),
+                (CrashAlone, 2),
+                (LagOne, 3),
+                (LateRequests, 4),
+                (EtcdWatchStalls, 3),
+                (Promote, 3),
+                (Demote, 2),
+                (OneVoterLeft, 2),
+            ],
+            40,
+            LONG,
+            false,
+            60,
+        ),
+        // Requests arrive seconds after their sender has given them up.
+        "late" => mix(
+            &[
+                (LateRequests, 10),
+                (LateVoters, 4),
+                (FreezeDaemon, 4),
+                (KillDaemon, 4),
+                (Demote, 3),
+                (KillPostgres, 3),
+                (StepFreeze, 3),
+                (LoseProcesses, 3),
+                (CutReplication, 3),
+                (FreezeBoth, 2),
+                (CutFromEtcd, 2),
+                (LagOne, 2),
+            ],
+            30,
+            LEASE,
+            false,
+            80,
+        ),
+        // etcd is restored from an older backup.
+        "restored" => mix(
+            &[(EtcdRestored, 2), (LoseProcesses, 4), (KillDaemon, 3), (KillPostgres, 3), (Demote, 2), (LagOne, 2)],
+            80,
+            SHORT,
+            false,
+            70,
+        ),
+        // Clocks so different that deadlines mean nothing: every acknowledged row is kept all the same.
+        "wild" => mix(
+            &[
+                (CutFromEtcd, 5),
+                (LateAnswers, 3),
+                (LateRequests, 3),
+                (LagOne, 4),
+                (CutReplication, 3),
+                (SlowReload, 4),
+                (LateVoters, 3),
+                (KillDaemon, 4),
+                (FlapLink, 3),
+                (OldPrimaryLives, 3),
+                (StallOne, 3),
+                (LoseProcesses, 3),
+                (FreezeDaemon, 3),
+                (ChaseEtcdCut, 3),
+            ],
+            40,
+            SHORT,
+            false,
+            75,
+        ),
+        // Nobody waits for followers.
+        _ => mix(
+            &[(LagOne, 4), (CutReplication, 6), (LoseProcesses, 6), (StallOne, 3), (PowerCut, 3), (KillPostgres, 2)],
+            50,
+            LONG,
+            false,
+            70,
+        ),
+    }
+}
+
+impl Mix {
+    pub(crate) fn of(seed: u64) -> Self {
+        let number = usize::try_from(seed / CLASS).unwrap_or(0);
+        if let Some(name) = number.checked_sub(1).and_then(|number| CLASSES.get(number)) {
+            return class(name);
+        }
+        let mut rng = Rng::new(seed, 5);
+        let everything =
+            || Self { name: "everything", kinds: ALL.to_vec(), gap_ds: 0, spans: LONG, edge_clocks: false, leader: 60 };
+        match rng.index(10) {
+            0..=4 => everything(),
+            5..=7 => {
+                let mut kinds: Vec<(Kind, u32)> = ALL.iter().chain(SCENES).copied().collect();
+                while kinds.len() > 9 {
+                    let at = rng.index(kinds.len());
+                    kinds.swap_remove(at);
+                }
+                Self { name: "swarm", kinds, gap_ds: 40, ..everything() }
+            }
+            // A restored etcd ends with an operator: it is a class of its own.
+            _ => class(
+                CLASSES
+                    .iter()
+                    .copied()
+                    .filter(|name| !matches!(*name, "restored" | "wild"))
+                    .nth(rng.index(CLASSES.len() - 2))
+                    .unwrap_or("losses"),
+            ),
+        }
+    }
+
+    /// How many faults there are in so long.
+    pub(crate) fn count(&self, lasts: u64) -> Option<usize> {
+        (self.gap_ds > 0).then(|| usize::try_from(lasts * 10 / SEC / self.gap_ds).unwrap_or(12).max(12))
+    }
+}

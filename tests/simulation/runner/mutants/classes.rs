@@ -1,0 +1,64 @@
+//! In which class of runs each bug is looked for first, what is planted with it, and which bugs have no place in a simulation.
+
+use crate::faults::mixes::CLASSES;
+use leaderl_decision::planted::Planted::{self, *};
+
+/// The class's number, as seeds count them.
+pub(super) fn class_of(bug: Planted) -> u64 {
+    let name = match bug {
+        R1LastLeaderNoVoter | R6ClientsLetInEarly | R6RestartedInPlace | R9TimelineTwice | R10BidsWhileHolding
+        | R13LsnAlone | OlderBidCounts | LesserBidCampaigns | PositionBeforeReplay | SyncSetNotChecked
+        | OneBidIsEnough | NamesAfterPromotion | PromoteBeforeHistory => "losses",
+        DeadlineFromReply
+        | T0OfLaterAttempt
+        | RenewalTakenOnFaith
+        | TakeoverByHoldersClock
+        | LateRenewalRevives
+        | PromoteUnarmed
+        | VipBeforeWritable
+        | ResignBeforeReaped
+        | RelativeDeadline
+        | VipRefreshUnchecked
+        | FenceLeavesBackends
+        | TwoDaemons
+        | PanicSkipsFence
+        | VipKept
+        | StaleLeaderAnswer
+        | AbsentKeyIsVacancy
+        | R8BidsOnAbsentKey
+        | R11AdoptsWithoutRenewal
+        | EpochIgnored => "lease",
+        R2NoOwnPut
+        | R3PredecessorsLive
+        | R3NamesUnproven
+        | RemovedInEtcdFirst
+        | AddedInPostgresFirst
+        | DegradedInPostgresFirst
+        | ReturnedInEtcdFirst
+        | CatchUpNotAwaited
+        | R12LastLeaderNoBid => "voters",
+        R4PromiseForgotten | R5DetachedOnSight | R7BidForgotten | BidWithoutPromise | FollowsOldEpoch => "untimed",
+        R7VoterRebuilt | R7UnsyncedBids | R7UnsyncedVotes | R7TokenIgnored | R15LostVoterStays | RewindWithoutMark
+        | OldCopyDeleted => "rebuild",
+        R14NoCatchUp | ClaimIgnoresSwitches | SwitchOffIgnored => "switches",
+        R11HoldAfterVacancy | CreateRevisionAsToken | VoterChangeIgnoresEpoch | VoterChangeIgnoresVoters => "late",
+        WentBackIgnored => "restored",
+        LagIgnored => "async",
+        ClaimIgnoresVoters | ClaimIgnoresBids => "wild",
+    };
+    CLASSES.iter().position(|class| *class == name).map_or(0, |at| at as u64 + 1)
+}
+
+/// A second guard that masks the bug is switched off with it.
+pub(super) fn together_with(bug: Planted) -> &'static [Planted] {
+    match bug {
+        // Every takeover writes `voters` too, so either comparison alone refuses a deposed leader's put.
+        VoterChangeIgnoresEpoch => &[VoterChangeIgnoresVoters],
+        _ => &[],
+    }
+}
+
+/// Why no seed can find it.
+pub(super) fn not_here(_bug: Planted) -> Option<&'static str> {
+    None
+}
