@@ -4,6 +4,7 @@ use crate::faults::scenes::On;
 use crate::world::{SEC, Time, World, note};
 use leaderl::ports::{Txn, Write};
 use leaderl_decision::records::{EpochRecord, HistoryRecord, LeaderValue, VotersRecord};
+use std::collections::btree_map::Entry;
 
 /// A takeover that nothing justifies within so long before it is a needless one.
 const JUSTIFIED_FOR: Time = 25 * SEC;
@@ -102,11 +103,10 @@ impl World {
         let now = self.now;
         self.truth.voter_since.retain(|id, _| names.contains(id));
         for id in names {
-            if !self.truth.voter_since.contains_key(&id) {
-                self.truth.voter_since.insert(id, now);
-                if !claims {
-                    super::orders::votes(self, id);
-                }
+            let Entry::Vacant(entry) = self.truth.voter_since.entry(id) else { continue };
+            entry.insert(now);
+            if !claims {
+                super::orders::votes(self, id);
             }
         }
     }
