@@ -10,7 +10,7 @@ use crate::context::NodeContext;
 use crate::heart::protocol::{HeartState, PostgresProcess};
 use leaderl_decision::model::{Epoch, Reason, Timeline};
 use leaderl_decision::postgres_report::PostgresOrder;
-use leaderl_decision::replication_plan::{Memory, NamesWish, Observed, Process, plan};
+use leaderl_decision::replication_plan::{Command, Memory, NamesWish, Observed, Process, plan};
 use ractor::ActorRef;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,8 +116,11 @@ impl Pass {
         }
         self.say(PassNews::Seen { seen: Box::new(seen), problems });
         let go_on = !planned.commands.is_empty();
-        for command in planned.commands {
+        for (done_before, command) in planned.commands.into_iter().enumerate() {
             if carry_out::takes_time(&command) {
+                if done_before > 0 && matches!(command, Command::Rewind(_) | Command::CopyBase(_)) {
+                    self.look_again(&wish.order).await;
+                }
                 self.say(PassNews::Begins(command.name()));
             }
             blackbox::command(command.name());
@@ -132,6 +135,17 @@ impl Pass {
             }
         }
         go_on
+    }
+
+    /// Tells what the commands before a long one have changed. A mark put ahead of a base copy was reported an hour later, when
+    /// the copy streamed, and until then the leader took the node for a complete one.
+    async fn look_again(&mut self, order: &PostgresOrder) {
+        match self.observe(order).await {
+            Ok(seen) => self.say(PassNews::Seen { seen: Box::new(seen), problems: Vec::new() }),
+            Err(why) => {
+                tracing::warn!(error = &why as &dyn std::error::Error, "PostgreSQL's files cannot be looked at");
+            }
+        }
     }
 
     fn note_failure(&self, step: &'static str, why: &StepError) {
