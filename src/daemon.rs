@@ -199,6 +199,8 @@ async fn surrender(ctx: &NodeContext, root: &RootHandle<Actor>) -> DaemonError {
     if planted(Planted::PanicSkipsFence) {
         return DaemonError::GaveUp("a planted bug".to_owned());
     }
+    // The status server may outlive the election by what its own stop takes.
+    ctx.board.election.send_modify(|view| view.serves = false);
     fence(ctx).await;
     let reason = match tokio::time::timeout(TREE_END_LIMIT, root.wait()).await {
         Ok(reason) => reason.to_string(),
