@@ -70,7 +70,7 @@ fn class(name: &'static str) -> Mix {
         "lease" => mix(
             &[
                 (LateAnswersThenCut, 5),
-                (LateAnswersThenFreeze, 5),
+                (LateAnswersThenFreeze, 9),
                 (LateAnswers, 2),
                 (KillThenCut, 4),
                 (RefreshLate, 4),
@@ -148,7 +148,7 @@ fn class(name: &'static str) -> Mix {
                 (StepKill, 3),
                 (Demote, 2),
                 (FreezeBoth, 2),
-                (KillDaemon, 2),
+                (KillDaemonForLong, 3),
                 (CutReplication, 2),
             ],
             50,
