@@ -7,6 +7,16 @@ use crate::world::rng::Rng;
 /// A seed from here on is one of a class: `seed / CLASS` is its number in [`CLASSES`], counted from 1.
 pub(crate) const CLASS: u64 = 1_000_000_000_000;
 
+/// A class, as it is written down.
+struct Class {
+    name: &'static str,
+    kinds: &'static [(Kind, u32)],
+    gap_ds: u64,
+    spans: &'static [u64],
+    edge_clocks: bool,
+    leader: u64,
+}
+
 /// What a seed draws from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mix {
@@ -32,219 +42,226 @@ pub(crate) const CLASSES: &[&str] =
 
 use Kind::*;
 
-fn class(name: &'static str) -> Mix {
-    let mix = |kinds: &[(Kind, u32)], gap_ds, spans, edge_clocks, leader| Mix {
-        name,
-        kinds: kinds.to_vec(),
-        gap_ds,
-        spans,
-        edge_clocks,
-        leader,
-    };
-    match name {
-        // Process after process ends while commits are on their way; etcd never loses its majority.
-        "losses" => mix(
-            &[
-                (LoseProcesses, 4),
-                (ChaseProcesses, 3),
-                (LagOne, 4),
-                (StallOne, 2),
-                (OneVoterLeft, 8),
-                (CrashAlone, 4),
-                (Reacquire, 3),
-                (LongerOldLine, 3),
-                (CutReplication, 2),
-                (KillPostgres, 2),
-                (KillPostmaster, 2),
-                (PauseReplay, 3),
-                (Demote, 1),
-                (KillDaemon, 1),
-                (StuckBackend, 2),
-            ],
-            30,
-            SHORT,
-            false,
-            75,
-        ),
-        // Renewals that come late, or not at all, with clocks at the edge of what is tolerated.
-        "lease" => mix(
-            &[
-                (LateAnswersThenCut, 5),
-                (LateAnswersThenFreeze, 5),
-                (LateAnswers, 2),
-                (KillThenCut, 4),
-                (RefreshLate, 4),
-                (FreezeDaemon, 4),
-                (CutFromAll, 3),
-                (CutFromEtcd, 3),
-                (DeleteLeaderKey, 3),
-                (FreezeHeart, 2),
-                (StuckBackend, 4),
-                (StepFreeze, 3),
-                (PanicLoop, 2),
-                (KillPostmaster, 2),
-                (Demote, 2),
-            ],
-            60,
-            LEASE,
-            true,
-            90,
-        ),
-        // Voters change all the time, and the leader ends in the middle of it.
-        "voters" => mix(
-            &[
-                (ChaseVoters, 4),
-                (ChaseVotersFrozen, 8),
-                (ReturnSlowly, 6),
-                (HeldVoters, 6),
-                (LateVoters, 5),
-                (LagOne, 5),
-                (CutReplication, 4),
-                (StallOne, 2),
-                (OneVoterLeft, 4),
-                (LateRequests, 4),
-                (KillDaemon, 3),
-                (SlowReload, 4),
-                (LoseProcesses, 3),
-                (FlapLink, 2),
-                (KillPostgres, 1),
-            ],
-            50,
-            SHORT,
-            false,
-            75,
-        ),
-        // The old primary lives on with nobody to end it; only the quorum holds it.
-        "untimed" => mix(
-            &[
-                (OldPrimaryLives, 14),
-                (FreezeBoth, 3),
-                (LagOne, 3),
-                (CutReplication, 2),
-                (SlowReload, 4),
-                (KillDaemon, 4),
-                (LoseData, 3),
-                (LateRequests, 2),
-                (PauseReplay, 2),
-                (PauseMachine, 2),
-                (LoseProcesses, 2),
-                (FlapLink, 3),
-                (StepKill, 2),
-            ],
-            60,
-            SHORT,
-            true,
-            80,
-        ),
-        // Copies are lost, rewound and made again while leaders change.
-        "rebuild" => mix(
-            &[
-                (LoseData, 6),
-                (LoseWal, 4),
-                (LoseProcesses, 4),
-                (ChaseProcesses, 3),
-                (CrashAlone, 4),
-                (LagOne, 2),
-                (StepKill, 3),
-                (Demote, 2),
-                (FreezeBoth, 2),
-                (KillDaemon, 2),
-                (CutReplication, 2),
-            ],
-            50,
-            LONG,
-            false,
-            50,
-        ),
-        // Operators switch failover off and on while leaders are lost.
-        "switches" => mix(
-            &[
-                (SwitchNode, 6),
-                (OffWithBest, 4),
-                (SwitchAtClaim, 5),
-                (SwitchCluster, 4),
-                (LoseProcesses, 5),
-                (CrashAlone, 2),
-                (LagOne, 3),
-                (LateRequests, 4),
-                (EtcdWatchStalls, 3),
-                (Promote, 3),
-                (Demote, 2),
-                (OneVoterLeft, 2),
-            ],
-            40,
-            LONG,
-            false,
-            60,
-        ),
-        // Requests arrive seconds after their sender has given them up.
-        "late" => mix(
-            &[
-                (LateRequests, 10),
-                (LateVoters, 4),
-                (FreezeDaemon, 4),
-                (KillDaemon, 4),
-                (Demote, 3),
-                (KillPostgres, 3),
-                (StepFreeze, 3),
-                (LoseProcesses, 3),
-                (CutReplication, 3),
-                (FreezeBoth, 2),
-                (CutFromEtcd, 2),
-                (LagOne, 2),
-            ],
-            30,
-            LEASE,
-            false,
-            80,
-        ),
-        // etcd is restored from an older backup.
-        "restored" => mix(
-            &[(EtcdRestored, 2), (LoseProcesses, 4), (KillDaemon, 3), (KillPostgres, 3), (Demote, 2), (LagOne, 2)],
-            80,
-            SHORT,
-            false,
-            70,
-        ),
-        // Clocks so different that deadlines mean nothing: every acknowledged row is kept all the same.
-        "wild" => mix(
-            &[
-                (CutFromEtcd, 5),
-                (LateAnswers, 3),
-                (LateRequests, 3),
-                (LagOne, 4),
-                (CutReplication, 3),
-                (SlowReload, 4),
-                (LateVoters, 3),
-                (KillDaemon, 4),
-                (FlapLink, 3),
-                (OldPrimaryLives, 3),
-                (StallOne, 3),
-                (LoseProcesses, 3),
-                (FreezeDaemon, 3),
-                (ChaseEtcdCut, 3),
-            ],
-            40,
-            SHORT,
-            false,
-            75,
-        ),
-        // Nobody waits for followers.
-        _ => mix(
-            &[(LagOne, 4), (CutReplication, 6), (LoseProcesses, 6), (StallOne, 3), (PowerCut, 3), (KillPostgres, 2)],
-            50,
-            LONG,
-            false,
-            70,
-        ),
-    }
+/// Every class: what it makes likely, and of what it is mixed.
+const MIXES: &[Class] = &[
+    // Process after process ends while commits are on their way; etcd never loses its majority.
+    Class {
+        name: "losses",
+        kinds: &[
+            (LoseProcesses, 4),
+            (ChaseProcesses, 3),
+            (LagOne, 4),
+            (StallOne, 2),
+            (OneVoterLeft, 8),
+            (CrashAlone, 4),
+            (Reacquire, 3),
+            (LongerOldLine, 3),
+            (CutReplication, 2),
+            (KillPostgres, 2),
+            (KillPostmaster, 2),
+            (PauseReplay, 3),
+            (Demote, 1),
+            (KillDaemon, 1),
+            (StuckBackend, 2),
+        ],
+        gap_ds: 30,
+        spans: SHORT,
+        edge_clocks: false,
+        leader: 75,
+    },
+    // Renewals that come late, or not at all, with clocks at the edge of what is tolerated.
+    Class {
+        name: "lease",
+        kinds: &[
+            (LateAnswersThenCut, 5),
+            (LateAnswersThenFreeze, 9),
+            (LateAnswers, 2),
+            (KillThenCut, 4),
+            (RefreshLate, 4),
+            (FreezeDaemon, 4),
+            (CutFromAll, 3),
+            (CutFromEtcd, 3),
+            (DeleteLeaderKey, 3),
+            (FreezeHeart, 2),
+            (StuckBackend, 4),
+            (StepFreeze, 3),
+            (PanicLoop, 2),
+            (KillPostmaster, 2),
+            (Demote, 2),
+        ],
+        gap_ds: 60,
+        spans: LEASE,
+        edge_clocks: true,
+        leader: 90,
+    },
+    // Voters change all the time, and the leader ends in the middle of it.
+    Class {
+        name: "voters",
+        kinds: &[
+            (ChaseVoters, 4),
+            (ChaseVotersFrozen, 8),
+            (ReturnSlowly, 6),
+            (HeldVoters, 6),
+            (LateVoters, 5),
+            (LagOne, 5),
+            (CutReplication, 4),
+            (StallOne, 2),
+            (OneVoterLeft, 4),
+            (LateRequests, 4),
+            (KillDaemon, 3),
+            (SlowReload, 4),
+            (LoseProcesses, 3),
+            (FlapLink, 2),
+            (KillPostgres, 1),
+        ],
+        gap_ds: 50,
+        spans: SHORT,
+        edge_clocks: false,
+        leader: 75,
+    },
+    // The old primary lives on with nobody to end it; only the quorum holds it.
+    Class {
+        name: "untimed",
+        kinds: &[
+            (OldPrimaryLives, 14),
+            (FreezeBoth, 3),
+            (LagOne, 3),
+            (CutReplication, 2),
+            (SlowReload, 4),
+            (KillDaemon, 4),
+            (LoseData, 3),
+            (LateRequests, 2),
+            (PauseReplay, 2),
+            (PauseMachine, 2),
+            (LoseProcesses, 2),
+            (FlapLink, 3),
+            (StepKill, 2),
+        ],
+        gap_ds: 60,
+        spans: SHORT,
+        edge_clocks: true,
+        leader: 80,
+    },
+    // Copies are lost, rewound and made again while leaders change.
+    Class {
+        name: "rebuild",
+        kinds: &[
+            (LoseData, 6),
+            (LoseWal, 4),
+            (LoseProcesses, 4),
+            (ChaseProcesses, 3),
+            (CrashAlone, 4),
+            (LagOne, 2),
+            (StepKill, 3),
+            (Demote, 2),
+            (FreezeBoth, 2),
+            (KillDaemonForLong, 3),
+            (CutReplication, 2),
+        ],
+        gap_ds: 50,
+        spans: LONG,
+        edge_clocks: false,
+        leader: 50,
+    },
+    // Operators switch failover off and on while leaders are lost.
+    Class {
+        name: "switches",
+        kinds: &[
+            (SwitchNode, 6),
+            (OffWithBest, 4),
+            (SwitchAtClaim, 5),
+            (SwitchCluster, 4),
+            (LoseProcesses, 5),
+            (CrashAlone, 2),
+            (LagOne, 3),
+            (LateRequests, 4),
+            (EtcdWatchStalls, 3),
+            (Promote, 3),
+            (Demote, 2),
+            (OneVoterLeft, 2),
+        ],
+        gap_ds: 40,
+        spans: LONG,
+        edge_clocks: false,
+        leader: 60,
+    },
+    // Requests arrive seconds after their sender has given them up.
+    Class {
+        name: "late",
+        kinds: &[
+            (LateRequests, 10),
+            (LateVoters, 4),
+            (FreezeDaemon, 4),
+            (KillDaemon, 4),
+            (Demote, 3),
+            (KillPostgres, 3),
+            (StepFreeze, 3),
+            (LoseProcesses, 3),
+            (CutReplication, 3),
+            (FreezeBoth, 2),
+            (CutFromEtcd, 2),
+            (LagOne, 2),
+        ],
+        gap_ds: 30,
+        spans: LEASE,
+        edge_clocks: false,
+        leader: 80,
+    },
+    // etcd is restored from an older backup.
+    Class {
+        name: "restored",
+        kinds: &[(EtcdRestored, 2), (LoseProcesses, 4), (KillDaemon, 3), (KillPostgres, 3), (Demote, 2), (LagOne, 2)],
+        gap_ds: 80,
+        spans: SHORT,
+        edge_clocks: false,
+        leader: 70,
+    },
+    // Nobody waits for followers.
+    Class {
+        name: "async",
+        kinds: &[(LagOne, 4), (CutReplication, 6), (LoseProcesses, 6), (StallOne, 3), (PowerCut, 3), (KillPostgres, 2)],
+        gap_ds: 50,
+        spans: LONG,
+        edge_clocks: false,
+        leader: 70,
+    },
+    // Clocks so different that deadlines mean nothing: every acknowledged row is kept all the same.
+    Class {
+        name: "wild",
+        kinds: &[
+            (CutFromEtcd, 5),
+            (LateAnswers, 3),
+            (LateRequests, 3),
+            (LagOne, 4),
+            (CutReplication, 3),
+            (SlowReload, 4),
+            (LateVoters, 3),
+            (KillDaemon, 4),
+            (FlapLink, 3),
+            (OldPrimaryLives, 3),
+            (StallOne, 3),
+            (LoseProcesses, 3),
+            (FreezeDaemon, 3),
+            (ChaseEtcdCut, 3),
+        ],
+        gap_ds: 40,
+        spans: SHORT,
+        edge_clocks: false,
+        leader: 75,
+    },
+];
+
+fn class(name: &str) -> Option<Mix> {
+    let it = MIXES.iter().find(|class| class.name == name)?;
+    let Class { name, kinds, gap_ds, spans, edge_clocks, leader } = *it;
+    Some(Mix { name, kinds: kinds.to_vec(), gap_ds, spans, edge_clocks, leader })
 }
 
 impl Mix {
     pub(crate) fn of(seed: u64) -> Self {
         let number = usize::try_from(seed / CLASS).unwrap_or(0);
-        if let Some(name) = number.checked_sub(1).and_then(|number| CLASSES.get(number)) {
-            return class(name);
+        if let Some(mix) = number.checked_sub(1).and_then(|number| class(CLASSES.get(number)?)) {
+            return mix;
         }
         let mut rng = Rng::new(seed, 5);
         let everything =
@@ -260,14 +277,10 @@ impl Mix {
                 Self { name: "swarm", kinds, gap_ds: 40, ..everything() }
             }
             // A restored etcd ends with an operator: it is a class of its own.
-            _ => class(
-                CLASSES
-                    .iter()
-                    .copied()
-                    .filter(|name| !matches!(*name, "restored" | "wild"))
-                    .nth(rng.index(CLASSES.len() - 2))
-                    .unwrap_or("losses"),
-            ),
+            _ => {
+                let any = CLASSES.iter().filter(|name| !matches!(**name, "restored" | "wild"));
+                any.copied().nth(rng.index(CLASSES.len() - 2)).and_then(class).unwrap_or_else(everything)
+            }
         }
     }
 

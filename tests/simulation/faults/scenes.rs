@@ -365,7 +365,10 @@ impl World {
 
     /// Answers of etcd to this node take so much longer for a while.
     fn late_answers(&mut self, id: usize, lasts: Time) {
-        let by = self.millis(250, 950);
+        // A renewal's sending is given up after D/5.
+        let most = self.profile.ttl / 5 / MS;
+        let by =
+            if self.rng.percent(60) { self.millis(most * 85 / 100, most * 97 / 100) } else { self.millis(200, most) };
         self.etcd.late_answers.insert(id, (self.now + lasts, by));
     }
 }

@@ -1,6 +1,6 @@
 //! I2, I4, I6 and R7 where something is begun: addresses, claims, rebuilds, voters.
 
-use super::writers::can_acknowledge;
+use super::writers::moves_as_primary;
 use crate::world::{MS, SEC, Time, World};
 use leaderl::ports::KeyValue;
 use leaderl_decision::records::{FailoverSwitch, VotersRecord};
@@ -17,7 +17,7 @@ const VOTER_LEAVES: Time = 8 * SEC;
 /// I2: the address has just appeared on this node.
 pub(crate) fn vip_appears(w: &mut World, id: usize) {
     let wrote = w.truth.last_writer_seen.get(&id).is_some_and(|at| w.now - at < 2 * SEC);
-    if !can_acknowledge(w, id) && !wrote {
+    if !moves_as_primary(w, id) && !wrote {
         w.violate("I2", format!("the VIP appears on n{id}, whose PostgreSQL is no primary"));
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn vip_outlives(w: &mut World) {
             && heart.attachment.is_attached()
             && w.nodes[id].daemon.since.is_some_and(|since| w.now - since > SETTLED);
         // A stop in order keeps the address until every process has ended.
-        let ended = w.nodes[id].postgres.server.is_none() && !can_acknowledge(w, id);
+        let ended = w.nodes[id].postgres.server.is_none() && !moves_as_primary(w, id);
         if !able || !ended || !w.answers_for_vip(id) {
             w.truth.vip_alone_since.remove(&id);
             continue;

@@ -60,7 +60,7 @@ pub(crate) fn hunt(which: &str, within: u64) -> ExitCode {
 pub(crate) fn slice(commit: &str) -> ExitCode {
     let recorded = recorded::read();
     let start = commit.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-    let step = (1..recorded.len()).rev().find(|step| gcd(*step, recorded.len()) == 1).unwrap_or(1) / 2 * 2 + 1;
+    let step = if recorded.len().is_multiple_of(13) { 11 } else { 13 };
     let chosen = (0..5.min(recorded.len())).filter_map(|number| recorded.get((start + number * step) % recorded.len()));
     let (began, mut good) = (Instant::now(), !recorded.is_empty());
     heading();
@@ -81,10 +81,6 @@ pub(crate) fn slice(commit: &str) -> ExitCode {
         good &= found.is_some();
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn gcd(one: usize, other: usize) -> usize {
-    if other == 0 { one } else { gcd(other, one % other) }
 }
 
 fn heading() {

@@ -57,6 +57,8 @@ impl Profile {
         };
         let rates = (0..nodes).map(|_| one(&mut rng)).collect();
         let ttl = if rng.one_in(6) { rng.between(4, 8) * SEC } else { 5 * SEC };
+        // The longer D, the more an error of one renewal's round trip weighs against what is left.
+        let ttl = if mix.edge_clocks && rng.percent(60) { 8 * SEC } else { ttl };
         let delay_us = if rng.one_in(5) { (500, 8000) } else { (80, 900) };
         Self {
             seed,

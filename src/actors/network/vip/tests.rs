@@ -147,6 +147,18 @@ async fn an_order_of_an_older_epoch_is_refused() {
     assert!(!has(&node, VIP));
 }
 
+/// What the test above would not forgive: a daemon's orders come in order, so no simulation gives an older one later.
+#[tokio::test(start_paused = true)]
+async fn with_the_bug_planted_an_older_epoch_takes_the_vip_back() {
+    let _planted = leaderl_decision::planted::Planted::EpochIgnored.plant();
+    let (node, actor, _journal) = start(settings(&[VIP])).await;
+    actor.cast(VipMessage::Assign { epoch: Epoch(7) }).unwrap();
+    assert!(release(&actor, Duration::from_millis(50)).await);
+    actor.cast(VipMessage::Assign { epoch: Epoch(6) }).unwrap();
+    pass(Duration::from_secs(1)).await;
+    assert!(has(&node, VIP));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_vip_removed_by_hand_is_ordered_again_and_announced_again() {
     let (node, actor, mut journal) = start(settings(&[VIP])).await;

@@ -98,6 +98,16 @@ fn a_second_daemon_is_answered_only_after_the_first_and_its_tool_are_dead() {
     assert_eq!(world.guard.attached(), Some(2));
 }
 
+/// What the test above would not forgive: no simulated node has two daemons, so this bug is seen here.
+#[test]
+fn with_the_bug_planted_the_first_daemon_lives_on() {
+    let _planted = leaderl_decision::planted::Planted::TwoDaemons.plant();
+    let mut world = World::new();
+    let (effects, answer) = world.request(2, 101, attach());
+    assert!(!acts(&effects).contains(&Effect::KillDaemon), "{effects:?}");
+    assert_eq!((answer, world.guard.attached()), (Some(Ok(())), Some(2)));
+}
+
 #[test]
 fn a_disconnected_daemon_that_lives_on_is_still_killed_before_the_next() {
     let mut world = World::new();
