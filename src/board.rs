@@ -64,6 +64,8 @@ pub struct ElectionView {
     pub holds_key: bool,
     /// Second fact: its PostgreSQL is writable under that epoch.
     pub writable: bool,
+    /// The epoch under which clients are still kept out until a voter has flushed past the promotion.
+    pub awaits_voters: Option<Epoch>,
     /// Third fact: clients are let in (VIP ordered, `/leader` 200).
     pub serves: bool,
     /// `/leader` says 200 only before this instant (t0 + D/2), whatever else is written here.

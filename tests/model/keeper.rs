@@ -5,7 +5,7 @@ use super::look::Look;
 use super::pass;
 use super::sending::Sent;
 use super::store;
-use super::world::Writes;
+use super::world::{Election, Stage, Writes};
 use leaderl_decision::postgres_report::{PostgresOrder, PostgresState, PrimaryReport};
 use leaderl_decision::replication_plan::{NamesWish, SyncNames};
 use leaderl_decision::voters::{VoterStep, VotersFacts, VotersState, may_vote, plan, put_compares};
@@ -78,13 +78,14 @@ impl Look<'_> {
             may_vote: &may_vote,
             mode: self.lens.mode,
             degrade_after: DEGRADE_AFTER,
+            awaits_voters: matches!(&self.out.machine.election, Election::Holding(hold) if hold.stage == Stage::AwaitingVoters),
         };
         let mut state = VotersState { own_put, ..VotersState::default() };
         let at_once = plan(&mut state, &facts);
         if !patient {
             return at_once;
         }
-        facts.now = NOW.plus(DEGRADE_AFTER * 2);
+        facts.now = NOW.plus(DEGRADE_AFTER * 6);
         plan(&mut state, &facts)
     }
 }

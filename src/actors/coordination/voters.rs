@@ -198,6 +198,7 @@ impl Kept {
             may_vote: &may_vote,
             mode: ctx.settings.replication.mode,
             degrade_after: ctx.settings.replication.degrade_after,
+            awaits_voters: ctx.board.election.borrow().awaits_voters == Some(self.epoch),
         };
         plan(&mut self.plan, &facts)
     }

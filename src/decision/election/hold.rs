@@ -236,7 +236,10 @@ fn voters_have_it(primary: &PrimaryReport, facts: &Facts<'_>) -> bool {
     let Some(record) = facts.cluster.and_then(|view| view.voters.as_ref()).map(|seen| &seen.record) else {
         return false;
     };
-    if facts.mode == ReplicationMode::Async || record.voters.is_empty() {
+    // A `strict` leader that had to give up its voters shows nobody what only it has.
+    let waits_for_names =
+        facts.mode == ReplicationMode::Strict && primary.sync_names.iter().any(|names| !names.is_empty());
+    if facts.mode == ReplicationMode::Async || record.voters.is_empty() && !waits_for_names {
         return true;
     }
     let caught_up = primary

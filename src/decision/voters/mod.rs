@@ -19,6 +19,9 @@ use std::time::Duration;
 /// A follower that stopped streaming keeps its vote this long, so that a blink changes nothing.
 const BLINK: Duration = Duration::from_millis(500);
 
+/// A `strict` leader that has let nobody in gives its voters up after this many times `degrade_after`.
+const STRICT_GIVES_UP: u32 = 5;
+
 /// What the plan remembers between looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VotersState {
@@ -49,6 +52,8 @@ pub struct VotersFacts<'a> {
     pub mode: ReplicationMode,
     /// Without any streaming follower for this long, `quorum` degrades.
     pub degrade_after: Duration,
+    /// Whether clients are still kept out until a voter has flushed past the promotion (rule R6).
+    pub awaits_voters: bool,
 }
 
 /// One step of a change.
@@ -235,10 +240,21 @@ fn from_nobody(
 }
 
 /// Nobody streams. `quorum` degrades after its time, through etcd first; `strict` lets commits wait.
+///
+/// But voters of a new `strict` leader whose copies have all diverged can never stream to it: a voter is not rebuilt (rule R7).
+/// Then the record says that only this copy is complete, and the names stay: what is acknowledged is still flushed elsewhere.
 fn lonely(state: &VotersState, facts: &VotersFacts<'_>, names: &BTreeSet<NodeId>) -> Option<VoterStep> {
-    let over = state.lonely_since.is_some_and(|since| facts.now.since(since) >= facts.degrade_after);
-    if facts.mode != ReplicationMode::Quorum || !over {
-        return None;
+    let lonely_for = |limit| state.lonely_since.is_some_and(|since| facts.now.since(since) >= limit);
+    match facts.mode {
+        ReplicationMode::Quorum if lonely_for(facts.degrade_after) => {}
+        ReplicationMode::Strict if facts.awaits_voters && lonely_for(facts.degrade_after * STRICT_GIVES_UP) => {
+            return put(
+                facts,
+                BTreeSet::new(),
+                "no voter can stream as it is: only this copy is complete, and commits wait",
+            );
+        }
+        ReplicationMode::Quorum | ReplicationMode::Strict | ReplicationMode::Async => return None,
     }
     if planted(Planted::DegradedInPostgresFirst) && !names.is_empty() {
         return Some(set_names(BTreeSet::new(), "planted"));

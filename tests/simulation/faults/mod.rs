@@ -190,6 +190,13 @@ impl World {
         for (_, undo) in undos {
             undo(self);
         }
+        if !self.nodes.iter().enumerate().any(|(id, node)| {
+            let postgres = &node.postgres;
+            Some(id) != self.faults.stays_off && postgres.data.is_some() && postgres.marks.unsynced.is_none()
+        }) {
+            // It is the only whole copy: nobody could fetch what it has, and an operator who sees that switches it on.
+            self.faults.stays_off = None;
+        }
         for id in 0..self.nodes.len() {
             self.nodes[id].daemon.stop_point = None;
             self.nodes[id].heart.stop_at_refresh = None;

@@ -64,7 +64,7 @@ impl World {
     }
 
     /// The source's end is closed: the receiver hears it if packets flow, or finds out by its keepalives.
-    fn source_end_is_gone(&mut self, stream: u64) {
+    pub(super) fn source_end_is_gone(&mut self, stream: u64) {
         let target = (0..self.nodes.len()).find(|id| !self.receiver_is_gone(*id, stream));
         let Some(id) = target else { return };
         let Some(server) = self.nodes[id].postgres.server.as_ref() else { return };

@@ -154,6 +154,11 @@ impl World {
             let last_heard = w.now;
             w.set_receiver(id, pid, Receiver::Streaming { source, node: source_id, stream, last_heard });
             w.reply_to_sender(id, source_id, stream);
+            // On a slow link the source may have given it up before it began.
+            let server = w.nodes[source_id].postgres.server.as_ref();
+            if !server.is_some_and(|server| server.senders.iter().any(|sender| sender.stream == stream)) {
+                w.source_end_is_gone(stream);
+            }
         });
         self.after(KEEPALIVE, move |w| w.keep_stream_alive(source_id, source_pid, stream));
         // It reads its names as it begins to stream.
