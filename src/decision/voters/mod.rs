@@ -221,6 +221,11 @@ fn from_nobody(
         return Some(set_names(BTreeSet::from([first.clone()]), "a follower is back: PostgreSQL first"));
     }
     if names.iter().any(|node| good.contains(node) && caught_up(facts, node, effective_at)) {
+        // A `strict` leader that gave its voters up still names them all, also one that is being rebuilt (rule R7).
+        let streaming: BTreeSet<_> = names.intersection(good).cloned().collect();
+        if streaming != *names {
+            return Some(set_names(streaming, "only who streams is waited for: PostgreSQL first"));
+        }
         return put(facts, names.clone(), "the voter has flushed everything acknowledged before");
     }
     if names.iter().any(|node| good.contains(node)) {
