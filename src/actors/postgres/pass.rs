@@ -102,24 +102,23 @@ impl Pass {
     /// One observation and its plan; `false` when there is nothing to go on with.
     async fn round(&mut self) -> bool {
         let wish = self.wish.borrow_and_update().clone();
-        let seen = match self.observe(&wish.order).await {
-            Ok(seen) => seen,
-            Err(why) => {
-                tracing::warn!(error = &why as &dyn std::error::Error, "PostgreSQL's files cannot be looked at");
-                return false;
-            }
-        };
+        let Some(seen) = self.observed(&wish.order).await else { return false };
         let planned = plan(&wish.order, wish.names.as_ref(), &seen);
         let mut problems = planned.problems;
         if let Some((failed, _)) = &seen.memory.failed {
             problems.push(Reason::new("step-failed", format!("`{failed}` failed; see the log")));
         }
-        self.say(PassNews::Seen { seen: Box::new(seen), problems });
+        self.say(PassNews::Seen { seen: Box::new(seen), problems: problems.clone() });
         let go_on = !planned.commands.is_empty();
         for (done_before, command) in planned.commands.into_iter().enumerate() {
             if carry_out::takes_time(&command) {
-                if done_before > 0 && matches!(command, Command::Rewind(_) | Command::CopyBase(_)) {
-                    self.look_again(&wish.order).await;
+                // Tells what the commands before it have changed. A mark put ahead of a base copy was reported an hour later,
+                // when the copy streamed, and until then the leader took the node for a complete one.
+                if done_before > 0
+                    && matches!(command, Command::Rewind(_) | Command::CopyBase(_))
+                    && let Some(seen) = self.observed(&wish.order).await
+                {
+                    self.say(PassNews::Seen { seen: Box::new(seen), problems: problems.clone() });
                 }
                 self.say(PassNews::Begins(command.name()));
             }
@@ -137,13 +136,12 @@ impl Pass {
         go_on
     }
 
-    /// Tells what the commands before a long one have changed. A mark put ahead of a base copy was reported an hour later, when
-    /// the copy streamed, and until then the leader took the node for a complete one.
-    async fn look_again(&mut self, order: &PostgresOrder) {
+    async fn observed(&mut self, order: &PostgresOrder) -> Option<Observed> {
         match self.observe(order).await {
-            Ok(seen) => self.say(PassNews::Seen { seen: Box::new(seen), problems: Vec::new() }),
+            Ok(seen) => Some(seen),
             Err(why) => {
                 tracing::warn!(error = &why as &dyn std::error::Error, "PostgreSQL's files cannot be looked at");
+                None
             }
         }
     }

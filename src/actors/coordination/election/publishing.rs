@@ -67,7 +67,7 @@ impl ElectionActorState {
             leader,
             holds_key: hold.is_some(),
             writable: matches!(&self.decided, State::Holding(hold) if hold.stage != Stage::Promoting) || serving,
-            awaits_voters: hold.filter(|hold| hold.stage == Stage::AwaitingVoters).map(|hold| hold.epoch),
+            awaits_voters: hold.filter(|hold| hold.stage == Stage::AwaitingVoters && !is_open).map(|hold| hold.epoch),
             serves: (serving && is_open || promised.is_some()) && self.enough_followers(),
             eligible,
             serves_until: promised.unwrap_or(own),
