@@ -37,13 +37,13 @@ demo-down:
 # Tests and images share one set of compiled dependencies.
 test test-all: export BUILD_TARGETS := --all-targets
 
-## make test               format, lints, unit and decision tests, the row checker's own test, real nodes (core + a slice by commit)
+## make test               format, lints, unit and decision tests, simulated clusters, the row checker's own test, real nodes (core + a slice by commit)
 test: test-fast simulate-slice mutants-slice
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows "core,slice:$$(git rev-parse HEAD 2>/dev/null || echo none)" --selftest
 
 ## make test-all           as `make test`, with every row
-test-all: test-fast
+test-all: test-fast simulate-slice mutants-slice
 	cargo test --quiet -p leaderl --test etcd -- --ignored --test-threads=1
 	@$(PREPARE) images
 	@$(COMPOSE) run --rows all --selftest
