@@ -15,6 +15,9 @@ mod postgres;
 mod runner;
 mod world;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     runner::main()
 }

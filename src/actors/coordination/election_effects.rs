@@ -109,17 +109,17 @@ impl Effects {
     fn is_due(&mut self, command: &Command, now: Timestamp, period: Duration) -> bool {
         let kind = discriminant(command);
         let incarnation = self.incarnation_ordered(command);
-        let sent = Sent { kind, command: command.clone(), at: now, incarnation };
+        let sent = || Sent { kind, command: command.clone(), at: now, incarnation };
         match self.sent.iter_mut().find(|last| last.kind == kind) {
             Some(last) => {
                 let due = last.command != *command || last.incarnation != incarnation || now.since(last.at) >= period;
                 if due {
-                    *last = sent;
+                    *last = sent();
                 }
                 due
             }
             None => {
-                self.sent.push(sent);
+                self.sent.push(sent());
                 true
             }
         }
