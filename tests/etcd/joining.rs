@@ -112,6 +112,9 @@ async fn removal(store: &dyn CoordinationStore, records: &[MemberRecord; 2], mem
     assert!(matches!(alive, Err(RemoveError::Alive(_))), "{alive:?}");
     let named = VotersRecord { voters: [gone.guid.clone()].into(), quorum: 1, ..VotersRecord::default() };
     put(store, &keys().voters(), serde_json::to_vec(&named).unwrap()).await;
+    let vacancy = r#"{"kind":"vacancy","schema":1,"left_by":null,"epoch":1,"final_position":null,"designated":null,"cause":"c","nonce":"n"}"#;
+    put(store, &keys().leader(), vacancy.as_bytes().to_vec()).await;
+    assert!(matches!(remove("backend-3").await, Err(RemoveError::VotesUnled(_))), "its bid may be needed");
     let holder = format!(
         r#"{{"kind":"holder","schema":1,"guid":"{}","boot_id":"b","nonce":"n","epoch":1,"seq":1}}"#,
         records[0].guid

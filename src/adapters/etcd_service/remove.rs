@@ -12,6 +12,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// How long etcd may refuse or not answer the removal of a member.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Why a node was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +34,43 @@ pub enum RemoveError {
         "the voter record still names node {0}: the leader drops it as soon as another follower has caught up; try again"
     )]
     Votes(String),
+    /// The voter record names it, and nobody leads who could drop it.
+    #[error(
+        "the voter record names node {0} and nobody leads: what it has may be needed to have a leader again; bring it back, or \
+         use force-leader, before it is removed"
+    )]
+    VotesUnled(String),
     /// It came back meanwhile.
     #[error("the records of node {0} changed meanwhile; look again")]
     Changed(String),
     /// etcd did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// [`remove_member_everywhere`], again for `patience` while something is in the way that goes by itself: the leader drops a dead
+/// voter, somebody leads again, etcd comes back. `say` hears what that is.
+pub async fn remove_patiently(
+    store: &dyn CoordinationStore,
+    keys: &Keys,
+    who: &str,
+    own: &NodeId,
+    observe: Duration,
+    patience: Duration,
+    say: &mut (dyn FnMut(String) + Send),
+) -> Result<String, RemoveError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match remove_member_everywhere(store, keys, who, own, observe).await {
+            Err(why @ (RemoveError::Votes(_) | RemoveError::VotesUnled(_) | RemoveError::Store(_)))
+                if Instant::now() < deadline =>
+            {
+                say(why.to_string());
+                tokio::time::sleep(AGAIN).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// What is known of the node that shall go.
@@ -132,10 +164,12 @@ fn permitted(view: &ClusterView, guid: &NodeId, name: &str) -> Result<(), Remove
         return Err(RemoveError::Leads(name.to_owned()));
     }
     let votes = view.voters.as_ref().is_some_and(|seen| seen.record.voters.contains(guid));
-    if votes && holder.is_some() {
-        return Err(RemoveError::Votes(name.to_owned()));
+    match (votes, holder) {
+        (false, _) => Ok(()),
+        (true, Some(_)) => Err(RemoveError::Votes(name.to_owned())),
+        // Without it the voters' bids can never be complete again.
+        (true, None) => Err(RemoveError::VotesUnled(name.to_owned())),
     }
-    Ok(())
 }
 
 /// Alive is who writes a new status while we look; clocks of different nodes are never compared.

@@ -1,5 +1,6 @@
 //! Clients: writers of numbered rows through the VIP, by node address, and over sessions that never reconnect; a reader.
 
+pub(crate) mod members;
 mod operators;
 mod vip;
 
@@ -27,6 +28,7 @@ pub(crate) struct Clients {
     /// Operators' lines that a node's daemon shall answer.
     pub(crate) orders: Vec<(usize, Vec<u8>)>,
     pub(crate) orders_given: u64,
+    pub(crate) members: members::Members,
     /// They go on until then.
     pub(crate) until: Time,
 }

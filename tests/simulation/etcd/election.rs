@@ -1,5 +1,6 @@
 //! Who leads etcd: whoever can talk to a majority; changing takes from half a second to two.
 
+use super::Standing;
 use crate::world::{MS, World, note};
 
 impl World {
@@ -11,12 +12,13 @@ impl World {
     /// The members that this one can exchange messages with, itself included.
     fn etcd_circle(&self, id: usize) -> usize {
         (0..self.etcd.members.len())
-            .filter(|other| self.member_runs(*other) && (*other == id || self.connected_etcd(id, *other)))
+            .filter(|other| self.etcd_votes(*other) && self.member_runs(*other))
+            .filter(|other| *other == id || self.connected_etcd(id, *other))
             .count()
     }
 
     pub(crate) fn has_majority(&self, id: usize) -> bool {
-        self.member_runs(id) && self.etcd_circle(id) * 2 > self.etcd.members.len()
+        self.etcd_votes(id) && self.member_runs(id) && self.etcd_circle(id) * 2 > self.etcd_voters()
     }
 
     /// Whether etcd can commit anything now.
@@ -100,7 +102,7 @@ impl World {
     }
 
     pub(crate) fn etcd_member_up(&mut self, id: usize) {
-        if !self.etcd.members[id].up && self.nodes[id].power {
+        if !self.etcd.members[id].up && self.nodes[id].power && self.etcd.members[id].standing != Standing::Removed {
             note!(self, "etcd: member {id} runs");
             self.etcd.members[id].up = true;
             self.etcd_reconsider();

@@ -4,12 +4,14 @@
 //! A proposal that is under way when the leader changes commits late or is lost: its asker cannot know which.
 
 mod election;
+mod membership;
 mod requests;
 mod watches;
 
 use crate::world::Time;
 use leaderl::ports::{Compare, KeyValue, TxnAnswer, Write};
 use leaderl_decision::model::Revision;
+pub(crate) use membership::{Change as MemberChange, Standing};
 pub(crate) use requests::Question;
 use std::collections::BTreeMap;
 pub(crate) use watches::{Shown, Watcher};
@@ -63,11 +65,23 @@ pub(crate) struct Member {
     pub(crate) slow: Time,
     /// What its watchers have been shown.
     pub(crate) applied: i64,
+    pub(crate) standing: Standing,
+    /// etcd's id of it; another one each time it is added.
+    pub(crate) number: u64,
 }
 
 impl Default for Member {
     fn default() -> Self {
-        Self { up: true, frozen: false, has_data: true, refuses_until: 0, slow: 0, applied: 0 }
+        Self {
+            up: true,
+            frozen: false,
+            has_data: true,
+            refuses_until: 0,
+            slow: 0,
+            applied: 0,
+            standing: Standing::Voter,
+            number: 1,
+        }
     }
 }
 
@@ -88,7 +102,7 @@ impl Etcd {
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
             store_id: 0xe7cd,
-            members: vec![Member::default(); nodes],
+            members: (1..=nodes as u64).map(|number| Member { number, ..Member::default() }).collect(),
             leader: Some(0),
             term: 1,
             election: 0,

@@ -1,6 +1,6 @@
 //! A request's way: client, member, leader, majority, and back. Each step may be the last.
 
-use super::Stranded;
+use super::{Standing, Stranded};
 use crate::world::reply::Reply;
 use crate::world::{MS, World, note};
 use leaderl::adapters::etcd::CallError;
@@ -19,7 +19,7 @@ pub(crate) type Answered<T> = Result<T, CallError>;
 
 impl World {
     /// Hands a request to a member; `false`: it was refused at the door, and the asker has been told.
-    fn reach<T: Send + 'static>(
+    pub(super) fn reach<T: Send + 'static>(
         &mut self,
         member: usize,
         reply: Reply<Answered<T>>,
@@ -54,13 +54,17 @@ impl World {
             self.after(50 * MS, move |w| w.arrive(member, reply, then));
             return;
         }
+        if state.standing == Standing::Learner {
+            let unable = CallError::NotSent("etcdserver: rpc not supported for learner".into());
+            return self.respond(member, reply, Err(unable));
+        }
         if state.refuses_until > self.now {
             return self.respond(member, reply, Err(CallError::Refused("etcdserver: invalid auth token".into())));
         }
         then(self, reply);
     }
 
-    fn respond<T: Send + 'static>(&mut self, member: usize, reply: Reply<Answered<T>>, answer: Answered<T>) {
+    pub(super) fn respond<T: Send + 'static>(&mut self, member: usize, reply: Reply<Answered<T>>, answer: Answered<T>) {
         let to = reply.node;
         let late = self.etcd.late_answers.get(&to).filter(|(until, _)| *until > self.now).map_or(0, |(_, by)| *by);
         if late > 0 {
@@ -153,8 +157,9 @@ impl World {
     }
 
     /// To the nearest members that make a majority, and back.
-    fn replication_delay(&mut self, leader: usize) -> u64 {
-        let others: Vec<usize> = (0..self.etcd.members.len()).filter(|id| *id != leader).collect();
+    pub(super) fn replication_delay(&mut self, leader: usize) -> u64 {
+        let others: Vec<usize> =
+            (0..self.etcd.members.len()).filter(|id| *id != leader && self.etcd_votes(*id)).collect();
         let mut rounds: Vec<u64> = Vec::new();
         for other in others {
             if self.connected_etcd(leader, other) && self.etcd.members[other].up {
@@ -163,7 +168,7 @@ impl World {
             }
         }
         rounds.sort_unstable();
-        let needed = self.etcd.members.len() / 2;
+        let needed = self.etcd_voters() / 2;
         rounds.get(needed.saturating_sub(1)).copied().filter(|_| needed > 0).unwrap_or(0)
     }
 

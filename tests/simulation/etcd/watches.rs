@@ -42,7 +42,7 @@ impl World {
         }
         self.send_etcd(node, member, move |w| {
             let state = &w.etcd.members[member];
-            if !state.up || state.frozen {
+            if !state.up || state.frozen || state.standing != super::Standing::Voter {
                 return;
             }
             let knows_leader = w.etcd.leader.is_some_and(|leader| leader == member || w.connected_etcd(member, leader));

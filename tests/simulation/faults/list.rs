@@ -91,6 +91,7 @@ kinds! {
         Demote "operator-demotes" 4,
         SwitchNode "operator-switches-node" 2,
         SwitchCluster "operator-switches-cluster" 2,
+        ReplaceNode "operator-replaces-node" 2,
     }
     scenes {
         LoseProcesses "lose-processes" 2,

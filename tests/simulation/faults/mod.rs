@@ -63,6 +63,12 @@ impl FaultState {
         self.switched_off.get(&id).map_or(0, |since| now - since)
     }
 
+    /// Another node has its place.
+    pub(crate) fn forget_node(&mut self, id: usize) {
+        self.switched_off.remove(&id);
+        self.stays_off = self.stays_off.filter(|off| *off != id);
+    }
+
     pub(crate) fn note_switch(&mut self, id: usize, off_since: Option<Time>) {
         match off_since {
             Some(since) => drop(self.switched_off.insert(id, since)),

@@ -40,6 +40,7 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         }
         Kind::Promote => w.order_promote(at, id),
         Kind::Demote => w.order_demote(at),
+        Kind::ReplaceNode => w.replace_node(id),
         Kind::SwitchNode => {
             w.switch_node(at, id, false);
             w.faults.note_switch(id, Some(w.now));
@@ -200,17 +201,7 @@ fn etcd(w: &mut World, kind: Kind, id: usize, lasts: Time) -> bool {
 
 /// A follower's data directory is gone. The last copy is never taken.
 pub(super) fn lose_data(w: &mut World, id: usize) {
-    let complete = |w: &World, other: usize| {
-        let postgres = &w.nodes[other].postgres;
-        postgres.data.is_some() && postgres.marks.unsynced.is_none()
-    };
-    let others = (0..w.nodes.len()).filter(|other| *other != id && complete(w, *other)).count();
-    if others < 2 || w.is_writable(id) || w.truth.voters_empty {
-        return;
-    }
-    // What a leader had not replicated when it resigned is in no other copy, and its vacancy names it (rule R12).
-    let last = w.truth.recorded.values().max_by_key(|(epoch, _)| *epoch).map(|(_, node)| *node);
-    if w.truth.holder.is_none() && last == Some(id) {
+    if !w.may_be_missed(id) {
         return;
     }
     note!(w, "n{id} postgres: its data directory is lost");
@@ -220,6 +211,21 @@ pub(super) fn lose_data(w: &mut World, id: usize) {
 }
 
 impl World {
+    /// Whether this node's copy may be lost for good.
+    pub(crate) fn may_be_missed(&self, id: usize) -> bool {
+        let complete = |other: usize| {
+            let postgres = &self.nodes[other].postgres;
+            postgres.data.is_some() && postgres.marks.unsynced.is_none()
+        };
+        let others = (0..self.nodes.len()).filter(|other| *other != id && complete(*other)).count();
+        if others < 2 || self.is_writable(id) || self.truth.voters_empty {
+            return false;
+        }
+        // What a leader had not replicated when it resigned is in no other copy, and its vacancy names it (rule R12).
+        let last = self.truth.recorded.values().max_by_key(|(epoch, _)| *epoch).map(|(_, node)| *node);
+        self.truth.holder.is_some() || last != Some(id)
+    }
+
     pub(crate) fn pause_machine(&mut self, id: usize) {
         if self.nodes[id].is_running() {
             note!(self, "n{id} stands still");

@@ -3,6 +3,7 @@
 mod addresses;
 mod asking;
 mod guardian;
+pub(crate) mod operator;
 mod outside;
 mod postgres;
 mod store;

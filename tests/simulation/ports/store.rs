@@ -1,8 +1,8 @@
 //! etcd's port: the product's own way of asking several members in turn, over simulated members.
 
-use crate::etcd::Question;
+use crate::etcd::{MemberChange, Question};
+use crate::world::World;
 use crate::world::reply::Line;
-use crate::world::{World, node::Node};
 use async_trait::async_trait;
 use leaderl::adapters::etcd::CallError;
 use leaderl::adapters::etcd::hedge::{self, Endpoint};
@@ -61,6 +61,16 @@ impl SimStore {
     }
 }
 
+impl SimStore {
+    async fn change(&self, change: MemberChange, limit: Duration) -> Result<Vec<StoreMember>, StoreError> {
+        let ask = |member: Arc<SimMember>, left| {
+            let change = change.clone();
+            async move { member.change(change, left).await }
+        };
+        hedge::once(self.order(), limit, ask).await
+    }
+}
+
 impl Endpoint for SimMember {
     fn name(&self) -> &str {
         &self.url
@@ -110,6 +120,10 @@ impl SimMember {
 
     async fn range(&self, question: Question, limit: Duration) -> Result<RangeAnswer, CallError> {
         self.ask(limit, move |w, member, reply| w.etcd_read(member, question, reply)).await
+    }
+
+    async fn change(&self, change: MemberChange, limit: Duration) -> Result<Vec<StoreMember>, CallError> {
+        self.ask(limit, move |w, member, reply| w.etcd_change(member, change, reply)).await
     }
 
     async fn transact(&self, txn: Txn, limit: Duration) -> Result<TxnAnswer, CallError> {
@@ -175,20 +189,24 @@ impl CoordinationStore for SimStore {
         Err(StoreError::Unreachable { detail: failures.join("; ") })
     }
 
-    async fn members(&self, _limit: Duration) -> Result<Vec<StoreMember>, StoreError> {
-        Ok(self.line.with(|w| w.nodes.iter().enumerate().map(member_of).collect()))
+    async fn members(&self, limit: Duration) -> Result<Vec<StoreMember>, StoreError> {
+        let ask =
+            |member: Arc<SimMember>, left| async move { member.ask(left, |w, id, reply| w.etcd_list(id, reply)).await };
+        hedge::read(self.order(), limit, ask).await
     }
 
-    async fn add_learner(&self, _peer_url: &str, _limit: Duration) -> Result<StoreMember, StoreError> {
-        Err(StoreError::Refused { detail: "members do not change here".into() })
+    async fn add_learner(&self, peer_url: &str, limit: Duration) -> Result<StoreMember, StoreError> {
+        let listed = self.change(MemberChange::Learn(peer_url.to_owned()), limit).await?;
+        let added = listed.into_iter().find(|member| member.peer_urls.iter().any(|url| url == peer_url));
+        added.ok_or_else(|| StoreError::Unknown { detail: "the list does not name it".into() })
     }
 
-    async fn promote_learner(&self, _id: u64, _limit: Duration) -> Result<(), StoreError> {
-        Err(StoreError::Refused { detail: "members do not change here".into() })
+    async fn promote_learner(&self, id: u64, limit: Duration) -> Result<(), StoreError> {
+        self.change(MemberChange::Promote(id), limit).await.map(drop)
     }
 
-    async fn remove_member(&self, _id: u64, _limit: Duration) -> Result<(), StoreError> {
-        Err(StoreError::Refused { detail: "members do not change here".into() })
+    async fn remove_member(&self, id: u64, limit: Duration) -> Result<(), StoreError> {
+        self.change(MemberChange::Remove(id), limit).await.map(drop)
     }
 
     fn set_endpoints(&self, local: &str, others: &[String]) {
@@ -238,17 +256,6 @@ fn of_one(error: CallError) -> StoreError {
         CallError::NotSent(detail) => StoreError::Unreachable { detail },
         CallError::Refused(detail) => StoreError::Refused { detail },
         CallError::Unclear(detail) => StoreError::Unknown { detail },
-    }
-}
-
-fn member_of((id, node): (usize, &Node)) -> StoreMember {
-    let member = node.member();
-    StoreMember {
-        id: id as u64 + 1,
-        name: node.guid.0.clone(),
-        peer_urls: vec![member.etcd_peer_url],
-        client_urls: vec![member.etcd_client_url],
-        is_learner: false,
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Counts {
     pub(crate) rewinds: u64,
     pub(crate) base_copies: u64,
     pub(crate) orders: u64,
+    pub(crate) removed: u64,
+    pub(crate) joined: u64,
     pub(crate) faults: BTreeMap<String, u64>,
     pub(crate) pairs: BTreeSet<(String, String)>,
 }
@@ -59,6 +61,8 @@ impl Counts {
             ("rewinds", &mut self.rewinds),
             ("base copies", &mut self.base_copies),
             ("operators' orders", &mut self.orders),
+            ("nodes removed", &mut self.removed),
+            ("nodes joined", &mut self.joined),
         ]
     }
 }

@@ -53,8 +53,9 @@ pub(crate) enum StopPoint {
 
 impl World {
     pub(crate) fn start_daemon(&mut self, id: usize) {
+        let joined = !self.has_not_joined(id);
         let node = &mut self.nodes[id];
-        if node.daemon.state != Process::None || !node.power {
+        if node.daemon.state != Process::None || !node.power || !joined {
             return;
         }
         node.daemon.incarnation += 1;

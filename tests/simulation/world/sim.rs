@@ -6,6 +6,7 @@
 
 use super::daemon::Process;
 use super::{MS, Shared, Time, World, drive, lock, note};
+use crate::clients::members::Errand;
 use crate::oracles::writers::{poll_leader, says_leader_after_thaw};
 use crate::ports::{self, Answers, SimClock};
 use leaderl::actors::api::control::{Control, StopMode};
@@ -147,13 +148,17 @@ impl Sim {
 
     /// What the world has decided about this process since the last window.
     fn follow_orders(&mut self, id: usize) {
-        let (state, told, orders, wall) = {
+        let (state, told, orders, errands, wall) = {
             let mut w = lock(&self.world);
             let told = w.nodes[id].daemon.told_to_stop.take();
             let (mine, others) = std::mem::take(&mut w.clients.orders).into_iter().partition(|(node, _)| *node == id);
             w.clients.orders = others;
             let mine: Vec<(usize, Vec<u8>)> = mine;
-            (w.nodes[id].daemon.state, told, mine, w.nodes[id].clock.wall_step)
+            let begun = std::mem::take(&mut w.clients.members.begun);
+            let (errands, rest) = begun.into_iter().partition(|(node, _, _)| *node == id);
+            w.clients.members.begun = rest;
+            let errands: Vec<(usize, u64, Errand)> = errands;
+            (w.nodes[id].daemon.state, told, mine, errands, w.nodes[id].clock.wall_step)
         };
         match state {
             Process::Dying => {
@@ -167,6 +172,13 @@ impl Sim {
         daemon.clock.set_wall_step(wall);
         if let Some(announced) = told {
             tell_to_stop(daemon, announced);
+        }
+        for (_, number, errand) in errands {
+            let world = self.world.clone();
+            daemon.runtime.spawn(async move {
+                let ended = ports::operator::run(world.clone(), id, errand).await;
+                lock(&world).clients.members.ended.insert(number, ended);
+            });
         }
         for (_, line) in orders {
             if let Some(answers) = daemon.answers.admin() {
