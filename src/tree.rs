@@ -182,8 +182,15 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// For what it does at its end.
 const fn worker(actor: Actor, seconds: u64) -> Child {
     Child::Worker(actor, Shutdown::Within(secs(seconds)))
+}
+
+/// It waits for others while it handles a message, and has nothing to do at its end: a question that is cut off is as good as
+/// one whose answer is lost. Whoever is restarted with it must not wait for that answer.
+const fn asker(actor: Actor) -> Child {
+    Child::Worker(actor, Shutdown::Within(Duration::from_millis(200)))
 }
 
 /// The root. A branch that gives up was not cured by restarting its own: then whoever reports to it begins anew as well, and
@@ -222,7 +229,7 @@ static COORDINATION: Branch = Branch {
     children: &[
         worker(Actor::EtcdSession, 5),
         worker(Actor::HeartLink, 5),
-        worker(Actor::Membership, 5),
+        asker(Actor::Membership),
         worker(Actor::Election, 5),
         worker(Actor::Voters, 5),
     ],
@@ -235,7 +242,7 @@ static POSTGRES: Branch = Branch {
     restarts: 5,
     within: secs(30),
     surrender: Surrender::Climbs,
-    children: &[worker(Actor::PgReplication, 10)],
+    children: &[asker(Actor::PgReplication)],
 };
 
 /// Its stop leaves the VIP to heart, whose deadline removes it.
@@ -245,7 +252,7 @@ static NETWORK: Branch = Branch {
     restarts: 5,
     within: secs(30),
     surrender: Surrender::Climbs,
-    children: &[worker(Actor::Vip, 5)],
+    children: &[asker(Actor::Vip)],
 };
 
 /// Independent checks: one that fails to run says nothing about the others. Four share the limit, so it is twice a single
@@ -257,10 +264,10 @@ static HEALTH: Branch = Branch {
     within: secs(30),
     surrender: Surrender::Climbs,
     children: &[
-        worker(Actor::HealthOf(ServiceName::Postgres), 5),
-        worker(Actor::HealthOf(ServiceName::Search), 5),
-        worker(Actor::HealthOf(ServiceName::Etcd), 5),
-        worker(Actor::HealthOf(ServiceName::System), 5),
+        asker(Actor::HealthOf(ServiceName::Postgres)),
+        asker(Actor::HealthOf(ServiceName::Search)),
+        asker(Actor::HealthOf(ServiceName::Etcd)),
+        asker(Actor::HealthOf(ServiceName::System)),
     ],
 };
 
@@ -272,7 +279,7 @@ static SEARCH: Branch = Branch {
     restarts: 5,
     within: secs(30),
     surrender: Surrender::Rests(secs(30)),
-    children: &[worker(Actor::Es, 5)],
+    children: &[asker(Actor::Es)],
 };
 
 /// Readers only: losing one costs an answer, never a decision. A surrender climbs all the same: a leader whose `/leader`
@@ -321,6 +328,7 @@ fn draw(branch: &Branch, indent: &str, text: &mut String) {
             Child::Worker(actor, shutdown) => {
                 let stop = match shutdown {
                     Shutdown::BrutalKill => "killed".to_owned(),
+                    Shutdown::Within(limit) if limit.subsec_millis() > 0 => format!("stops within {} ms", limit.as_millis()),
                     Shutdown::Within(limit) => format!("stops within {} s", limit.as_secs()),
                     Shutdown::Infinity => "stops in its own time".to_owned(),
                 };
