@@ -35,11 +35,11 @@ pub struct FollowOrder {
     pub address: String,
     /// See `address`.
     pub port: u16,
-    /// The holder's epoch.
+    /// The newest epoch: the holder's, or (to catch up) the last that was held.
     pub epoch: Epoch,
     /// A mod_revision of `leader` written by that holder; must be newer than the promise.
     pub leader_revision: Revision,
-    /// The lineage that ends in the holder's epoch.
+    /// The lineage that ends in the holder's epoch, or in that of the bidder's copy.
     pub lineage: Vec<HistoryRecord>,
     /// Whether `voters` names this node now: then it must not be rewound or rebuilt (rule R7).
     pub named_voter: bool,

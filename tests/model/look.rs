@@ -29,7 +29,7 @@ pub(crate) enum Age {
     Fresh,
     /// Past 2D/3: voters bid.
     Bidding,
-    /// Past D: the seat may be taken.
+    /// Past D: the seat may be taken; and past D again, so that nobody is waited for any more.
     Open,
 }
 
@@ -193,7 +193,7 @@ impl<'a> Look<'a> {
     }
 
     fn decide(&mut self, mut state: State, mut event: Event) {
-        let mut patient = false;
+        let mut patience = 0;
         let mut report = pass::report(self);
         for _ in 0..MOST_STEPS {
             let (after, commands) = self.step(state.clone(), &event, &report);
@@ -211,9 +211,15 @@ impl<'a> Look<'a> {
                 Some(answer) => answer,
                 None if changed => Event::Look,
                 // Ranks and catching up wait for moments; nothing else may depend on them.
-                None if !patient => {
-                    patient = true;
+                None if patience == 0 => {
+                    patience = 1;
                     self.now = self.now.plus(Duration::from_secs(1));
+                    Event::Look
+                }
+                // Somebody has written more than was acknowledged, and has been waited for.
+                None if patience == 1 && self.input.age == Age::Open && matches!(state, State::Observing(_)) => {
+                    patience = 2;
+                    self.now = self.now.plus(TTL);
                     Event::Look
                 }
                 None => break,

@@ -130,7 +130,9 @@ impl<'a> Mover<'a> {
             other => panic!("not a daemon's look: {other:?}"),
         };
         let mut fenced = *world;
-        if age == Age::Open && self.bounds.timed && !all_fenced(&mut fenced) {
+        // Who left the seat in order has ended everything before: nothing about it depends on D.
+        let expires = !matches!(world.etcd.leader, Seat::Vacancy { left_by: Some(_), .. });
+        if age == Age::Open && self.bounds.timed && expires && !all_fenced(&mut fenced) {
             return;
         }
         let world = &fenced;
@@ -277,9 +279,10 @@ impl<'a> Mover<'a> {
         match world.etcd.leader {
             Seat::Holder { .. } | Seat::Vacancy { left_by: None, .. } => &[Age::Fresh, Age::Bidding, Age::Open],
             Seat::Vacancy { .. } if self.bounds.mode == ReplicationMode::Async => &[Age::Fresh, Age::Bidding],
-            // Whoever has just handed over lets others go first for a while.
-            Seat::Vacancy { left_by, .. } if left_by == Some(node) => &[Age::Fresh, Age::Bidding],
-            Seat::Vacancy { .. } | Seat::Absent => &[Age::Fresh],
+            // Whoever has just handed over lets others go first for a while; what was not acknowledged is given up later.
+            Seat::Vacancy { left_by, .. } if left_by == Some(node) => &[Age::Fresh, Age::Bidding, Age::Open],
+            Seat::Vacancy { .. } => &[Age::Fresh, Age::Open],
+            Seat::Absent => &[Age::Fresh],
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) fn large() -> Vec<Bounds> {
         timed("timed: crash, late transaction").with(|b| (b.late, b.crashes) = (1, 1)),
         timed("timed: replication cut, crash").with(|b| (b.cuts, b.crashes) = (1, 1)),
         timed("timed: handover, crash").with(|b| (b.stops, b.crashes) = (1, 1)),
+        timed("timed: handover, crash, disk lost").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 1, 1)),
+        untimed("untimed: handover, crash, disk lost").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 1, 1)),
         timed("timed: handover, late transaction").with(|b| (b.stops, b.late) = (1, 1)),
         timed("timed: postmaster killed, crash").with(|b| (b.postgres_crashes, b.crashes) = (1, 1)),
         timed("timed: postmaster killed, late").with(|b| (b.postgres_crashes, b.late, b.deaf_hearts) = (1, 1, 1)),

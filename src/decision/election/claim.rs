@@ -1,6 +1,7 @@
 //! Claiming: the one transaction that takes the seat, and what it must compare and write (rules R1, R9).
 
 use super::bid::proven_position;
+use super::completeness::order_of;
 use super::orders::highest_timeline_before;
 use super::requests::Forced;
 use super::{Claiming, Command, Completeness, Event, Facts, Hold, Observing, Stage, State, last_leader, record};
@@ -115,7 +116,7 @@ pub(super) fn begin(
             super::completeness::valid_bids(view, revision).map(|(node, bid)| (node.clone(), bid.revision)).collect()
         }
     };
-    let proven = matches!(judged, Completeness::Complete { best, .. } if position >= *best);
+    let proven = matches!(judged, Completeness::Complete { sure, .. } if position >= *sure);
     let txn = ClaimTxn {
         leader_revision: revision,
         voters_revision: view.voters.as_ref().map(|seen| seen.revision).unwrap_or_default(),
@@ -208,8 +209,13 @@ fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) ->
         None => "the seat is empty".to_owned(),
     };
     let proof = match judged {
-        Completeness::Complete { used, .. } => {
-            format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len())
+        Completeness::Complete { used, best, .. } => {
+            let proof = format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len());
+            if order_of(position) < order_of(*best) {
+                format!("{proof}, what was written up to {} is given up", best.lsn)
+            } else {
+                proof
+            }
         }
         Completeness::Missing { needed, .. } => format!("{needed} bid(s) short of a proof"),
     };

@@ -8,12 +8,15 @@ use crate::records::{BidRecord, LeaderValue};
 /// What the bids for one revision of `leader` prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// Whoever is at or past `best` has every acknowledged commit.
+    /// Whoever is at or past `sure` has every acknowledged commit.
     Complete {
         /// The highest position of all valid bids (and of the vacancy).
         best: Position,
         /// Whose it is; `None` when only the vacancy names it.
         best_by: Option<NodeId>,
+        /// The highest position among the voters if enough of them have bid: what lies between it and `best` was written and
+        /// never acknowledged. Otherwise `best`.
+        sure: Position,
         /// The bids this rests on: every valid one. The acquiring transaction compares each.
         used: Vec<(NodeId, Revision)>,
     },
@@ -48,24 +51,19 @@ pub(super) fn valid_bids(view: &ClusterView, revision: Revision) -> impl Iterato
 }
 
 /// Judges the bids for the seat as it stands in `view`.
+///
+/// Two proofs, each sufficient: the last leader has written everything that was acknowledged, and the voters have flushed it.
 pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
     let bids: Vec<_> = valid_bids(view, revision).collect();
     let left_at = final_position(view);
-    let last_has_bid = left_at.is_some() || last_leader_bids(view, &bids);
-    if !last_has_bid || planted(Planted::R12LastLeaderNoBid) {
-        let voters = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
-        if voters.voters.is_empty() {
-            return Completeness::Missing { whose: last_leader(view).into_iter().collect(), needed: 1 };
-        }
-        let quorum = (voters.quorum.max(1) as usize).min(voters.voters.len());
-        let required = if planted(Planted::OneBidIsEnough) { 1 } else { voters.voters.len() - quorum + 1 };
-        let (have, whose): (Vec<_>, Vec<_>) =
-            voters.voters.iter().cloned().partition(|voter| bids.iter().any(|(node, _)| *node == voter));
-        if have.len() < required {
-            return Completeness::Missing { whose, needed: required - have.len() };
-        }
-    }
-    let highest = bids.iter().max_by_key(|(_, bid)| order_of(bid.record.position));
+    let by_last = (left_at.is_some() || last_leader_bids(view, &bids)) && !planted(Planted::R12LastLeaderNoBid);
+    let by_voters = match voters_best(view, &bids) {
+        Ok(position) => Some(position),
+        Err(_) if by_last => None,
+        Err((whose, needed)) => return Completeness::Missing { whose, needed },
+    };
+    // Among equals one that may not lead: whoever may does so by itself, unless it is gone, and then it has no WAL to give (R14).
+    let highest = bids.iter().max_by_key(|(_, bid)| (order_of(bid.record.position), !bid.record.ineligible.is_empty()));
     let (mut best, mut best_by) = match highest {
         Some((node, bid)) => (bid.record.position, Some((*node).clone())),
         None => (Position::default(), None),
@@ -77,7 +75,25 @@ pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
         best_by = None;
     }
     let used = bids.iter().map(|(node, bid)| ((*node).clone(), bid.revision)).collect();
-    Completeness::Complete { best, best_by, used }
+    Completeness::Complete { best, best_by, sure: by_voters.unwrap_or(best), used }
+}
+
+/// The highest position that a voter has bid, if |V| - q + 1 of them have; otherwise whose bids are missing, and how many.
+fn voters_best(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> Result<Position, (Vec<NodeId>, usize)> {
+    let record = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
+    let voters = &record.voters;
+    if voters.is_empty() {
+        return Err((last_leader(view).into_iter().collect(), 1));
+    }
+    let quorum = (record.quorum.max(1) as usize).min(voters.len());
+    let required = if planted(Planted::OneBidIsEnough) { 1 } else { voters.len() - quorum + 1 };
+    let (have, whose): (Vec<_>, Vec<_>) =
+        voters.iter().cloned().partition(|voter| bids.iter().any(|(node, _)| *node == voter));
+    if have.len() < required {
+        return Err((whose, required - have.len()));
+    }
+    let of_voters = bids.iter().filter(|(node, _)| voters.contains(*node)).map(|(_, bid)| bid.record.position);
+    Ok(of_voters.max_by_key(|position| order_of(*position)).unwrap_or_default())
 }
 
 /// By which positions are compared: the epoch of the timeline first (rule R13).

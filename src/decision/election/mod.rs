@@ -261,6 +261,8 @@ pub struct Observing {
     pub busy_since: Option<Timestamp>,
     /// Since when a complete set of bids for this revision is there.
     pub complete_since: Option<(Revision, Timestamp)>,
+    /// Since when such a set is there although somebody has written more than it needs.
+    pub surplus_since: Option<(Revision, Timestamp)>,
     /// The last bid that was sent.
     pub bid_sent: Option<(Revision, Position)>,
 }

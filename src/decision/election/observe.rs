@@ -82,6 +82,7 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
         Seat::Taken { by, epoch } => {
             state.confirmed = None;
             state.complete_since = None;
+            state.surplus_since = None;
             if by == *facts.me {
                 commands.extend(stop_renewing(view));
             } else {
@@ -178,14 +179,18 @@ fn bid(
 }
 
 fn note_completeness(state: &mut Observing, judged: &Completeness, revision: Revision, now: Timestamp) {
-    match judged {
-        Completeness::Missing { .. } => state.complete_since = None,
-        Completeness::Complete { .. } => {
-            if state.complete_since.is_none_or(|(of, _)| of != revision) {
-                state.complete_since = Some((revision, now));
-            }
-        }
+    let (complete, surplus) = match judged {
+        Completeness::Missing { .. } => (false, false),
+        Completeness::Complete { best, sure, .. } => (true, order_of(*sure) < order_of(*best)),
+    };
+    for (since, holds) in [(&mut state.complete_since, complete), (&mut state.surplus_since, surplus)] {
+        *since = holds.then(|| since.filter(|(of, _)| *of == revision).unwrap_or((revision, now)));
     }
+}
+
+/// Until when the owner of what was written and never acknowledged is waited for: it may lead, or be caught up with.
+fn surplus_until(state: &Observing, facts: &Facts<'_>) -> Option<Timestamp> {
+    state.surplus_since.map(|(_, since)| since.plus(facts.timing.surplus_window()))
 }
 
 /// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has.
@@ -196,8 +201,12 @@ fn source_to_catch_up_from(
     judged: &Completeness,
     revision: Revision,
 ) -> Option<PostgresOrder> {
-    let Completeness::Complete { best, best_by: Some(source), .. } = judged else { return None };
+    let Completeness::Complete { best, best_by: Some(source), sure, .. } = judged else { return None };
     let mine = facts.postgres.position?;
+    // What was not acknowledged is worth a while, and no more.
+    if order_of(mine) >= order_of(*sure) && surplus_until(state, facts).is_some_and(|until| facts.now >= until) {
+        return None;
+    }
     let (_, since) = state.complete_since?;
     let cannot_lead = view.bids.get(source).is_some_and(|bid| !bid.record.ineligible.is_empty());
     let could_lead = facts.ineligible().is_empty() && facts.postgres.promised == revision;
@@ -254,12 +263,20 @@ pub(super) fn may_claim(
     match judged {
         Completeness::Missing { .. } if planted(Planted::SyncSetNotChecked) => Ok(()),
         Completeness::Missing { whose, needed } => Err(bids_missing(view, whose, *needed)),
-        Completeness::Complete { best, best_by, .. } => {
+        Completeness::Complete { best, best_by, sure, .. } => {
+            let mut since = state.complete_since.map(|(_, since)| since);
             if order_of(mine) < order_of(*best) && !planted(Planted::LesserBidCampaigns) {
                 let of = best_by.as_ref().map_or_else(|| "the last leader".to_owned(), |by| view.name_of(by));
-                return Err(Reason::new("behind-best", format!("{of} has more of the write-ahead log")));
+                if order_of(mine) < order_of(*sure) {
+                    return Err(Reason::new("behind-best", format!("{of} has more of the write-ahead log")));
+                }
+                since = surplus_until(state, facts).filter(|until| facts.now >= *until);
+                if since.is_none() {
+                    let text = format!("{of} has more of the write-ahead log, none of it acknowledged, and goes first");
+                    return Err(Reason::new("surplus-awaited", text));
+                }
             }
-            wait_for_rank(state, view, facts, mine, revision)
+            wait_for_rank(view, facts, mine, revision, since)
         }
     }
 }
@@ -314,17 +331,17 @@ fn best_of_window(view: &ClusterView, facts: &Facts<'_>, judged: &Completeness, 
 
 /// Equal copies go one after another: priority first, identity last.
 fn wait_for_rank(
-    state: &Observing,
     view: &ClusterView,
     facts: &Facts<'_>,
     mine: Position,
     revision: Revision,
+    since: Option<Timestamp>,
 ) -> Result<(), Reason> {
     let ahead = valid_bids(view, revision)
         .filter(|(node, bid)| *node != facts.me && bid.record.ineligible.is_empty() && bid.record.position >= mine)
         .filter(|(node, bid)| (bid.record.priority, facts.me) > (facts.priority, *node))
         .count();
-    let waited = state.complete_since.map(|(_, since)| facts.now.since(since)).unwrap_or_default();
+    let waited = since.map(|since| facts.now.since(since)).unwrap_or_default();
     let turn = RANK_DELAY.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
     if waited < turn { Err(Reason::new("rank", "an equal copy with a higher rank goes first")) } else { Ok(()) }
 }

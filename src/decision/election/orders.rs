@@ -81,6 +81,9 @@ fn follow(
 }
 
 /// Rule R14: the order to fetch missing WAL from a promised bidder that is ahead but may not lead.
+///
+/// Its copy may stand on an older line than the newest epoch's, which was taken and never promoted. The order is of today all
+/// the same: one of an older epoch is refused.
 pub(super) fn catch_up(
     view: &ClusterView,
     facts: &Facts<'_>,
@@ -93,7 +96,7 @@ pub(super) fn catch_up(
         leader: source.clone(),
         address: member.record.address.clone(),
         port: member.record.postgres_port,
-        epoch: ahead.epoch,
+        epoch: view.newest_epoch(),
         leader_revision: revision,
         lineage: lineage_of(view, ahead.epoch),
         named_voter: names_me(view, facts.me),

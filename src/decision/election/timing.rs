@@ -30,6 +30,11 @@ impl Timing {
         self.ttl / 2
     }
 
+    /// Whoever has written more than was acknowledged goes first for this long: D.
+    pub fn surplus_window(self) -> Duration {
+        self.ttl
+    }
+
     /// In `async` mode bids are collected this long: D/3.
     pub fn bid_window(self) -> Duration {
         self.ttl / 3

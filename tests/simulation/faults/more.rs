@@ -3,6 +3,8 @@
 use super::Scope;
 use super::kinds::{Kind, STEP, postgres};
 use crate::world::{SEC, Time, World, note};
+use leaderl_decision::model::NodeId;
+use leaderl_decision::records::{EpochRecord, Token, VotersRecord};
 
 pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
     if postgres(w, kind, id, lasts) || network(w, kind, id, lasts) || etcd(w, kind, id, lasts) {
@@ -199,7 +201,7 @@ fn etcd(w: &mut World, kind: Kind, id: usize, lasts: Time) -> bool {
     true
 }
 
-/// A follower's data directory is gone. The last copy is never taken.
+/// A node's data directory is gone, and its promise with it.
 pub(super) fn lose_data(w: &mut World, id: usize) {
     if !w.may_be_missed(id) {
         return;
@@ -211,19 +213,31 @@ pub(super) fn lose_data(w: &mut World, id: usize) {
 }
 
 impl World {
-    /// Whether this node's copy may be lost for good.
+    /// Whether this node's copy may be lost for good: it is not the writer's, two whole copies are left (a second loss
+    /// while the first is made good is more than three nodes promise to survive), and what was acknowledged can be proven by
+    /// the last leader's copy (R12) or by the voters' (|V| - q + 1 of them, with q = 1).
     pub(crate) fn may_be_missed(&self, id: usize) -> bool {
-        let complete = |other: usize| {
+        let whole = |other: usize| {
             let postgres = &self.nodes[other].postgres;
-            postgres.data.is_some() && postgres.marks.unsynced.is_none()
+            other != id && postgres.data.is_some() && postgres.marks.unsynced.is_none()
         };
-        let others = (0..self.nodes.len()).filter(|other| *other != id && complete(*other)).count();
-        if others < 2 || self.is_writable(id) || self.truth.voters_empty {
-            return false;
-        }
-        // What a leader had not replicated when it resigned is in no other copy, and its vacancy names it (rule R12).
-        let last = self.truth.recorded.values().max_by_key(|(epoch, _)| *epoch).map(|(_, node)| *node);
-        self.truth.holder.is_some() || last != Some(id)
+        let of = |guid: &NodeId| self.nodes.iter().position(|node| node.guid == *guid);
+        let voters: VotersRecord = self.record(&self.keys.voters()).unwrap_or_default();
+        let by_voters = !voters.voters.is_empty() && voters.voters.iter().all(|guid| of(guid).is_some_and(whole));
+        let by_last = self.record::<EpochRecord>(&self.keys.epoch()).is_some_and(|epoch| {
+            let token = |other: usize| self.nodes[other].postgres.data.as_ref().and_then(|data| data.token.clone());
+            let led_with = Token { epoch: epoch.epoch, nonce: epoch.nonce.clone() };
+            of(&epoch.guid).is_some_and(|last| {
+                let bears = token(last);
+                whole(last) && (bears == Some(led_with) || bears.is_some() && bears == epoch.taken_with)
+            })
+        });
+        let left = (0..self.nodes.len()).filter(|other| whole(*other)).count();
+        !self.is_writable(id) && left >= 2 && (by_voters || by_last)
+    }
+
+    fn record<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.etcd.kv.get(key).and_then(|entry| serde_json::from_slice(&entry.value).ok())
     }
 
     pub(crate) fn pause_machine(&mut self, id: usize) {

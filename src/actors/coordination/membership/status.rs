@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const SYNCED_WITHIN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reasons for not leading that say nothing against this node: the seat is taken, or it is not its turn yet.
-const NOT_AGAINST_THE_NODE: [&str; 14] = [
+const NOT_AGAINST_THE_NODE: [&str; 15] = [
     "other-leads",
     "designated-other",
     "not-yet",
@@ -21,6 +21,7 @@ const NOT_AGAINST_THE_NODE: [&str; 14] = [
     "no-bid",
     "bids-missing",
     "behind-best",
+    "surplus-awaited",
     "key-absent",
     "cluster-failover-off",
     "claiming",

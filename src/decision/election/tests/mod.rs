@@ -3,6 +3,7 @@
 mod explored;
 mod restarts;
 mod rules;
+mod surplus;
 mod table;
 mod timetable;
 mod transcripts;

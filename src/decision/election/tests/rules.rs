@@ -266,6 +266,21 @@ fn r14_missing_wal_is_fetched_from_a_higher_bidder_that_may_not_lead() {
 }
 
 #[test]
+fn r14_the_order_to_fetch_wal_is_of_the_newest_epoch_though_that_was_never_promoted() {
+    let mut world = World::following();
+    let (mut leading, _) = World::leading();
+    (world.view().epoch, world.view().history) = (leading.view().epoch.clone(), leading.view().history.clone());
+    both_bid(&mut world, position(1, 1000), position(1, 2000));
+    world.bid_of(3, position(1, 2000)).ineligible = vec![Reason::new("node-failover-off", "off")];
+    let (state, _) = world.look(world.confirmed());
+    world.pass(600);
+    let (_, commands) = world.look(state);
+    let Some(PostgresOrder::Follow(follow)) = order_of(&commands) else { panic!("{commands:?}") };
+    assert_eq!(follow.epoch, Epoch(2), "PgReplicationActor refuses orders of an older one");
+    assert_eq!(follow.lineage.last().map(|record| record.epoch), Some(Epoch(1)));
+}
+
+#[test]
 fn r6_clients_are_let_in_only_when_a_voter_has_flushed_past_the_promotion_point() {
     let (mut world, hold) = World::leading();
     world.primary().followers.get_mut(&n(3)).unwrap().flushed = Lsn(999);
