@@ -249,8 +249,10 @@ fn off_with_best(w: &mut World, id: usize) {
     if w.faults.stays_off.is_some() || w.nodes.len() < 3 {
         return;
     }
-    kinds::apply(w, Kind::CutReplication, id, 2500 * MS);
-    let (off, crash) = (w.millis(200, 1000), w.millis(1100, 1900));
+    let off = w.millis(200, 1000);
+    // Before it degrades its voters have all that was acknowledged, and afterwards nobody else.
+    let (cut, crash) = if w.rng.percent(50) { (2500, w.millis(1100, 1900)) } else { (4500, w.millis(3000, 4000)) };
+    kinds::apply(w, Kind::CutReplication, id, cut * MS);
     w.later(off, move |w| {
         if w.truth.holder == Some(id) {
             w.faults.stays_off = Some(id);
