@@ -10,9 +10,10 @@ use crate::records::{Holder, LeaderValue, Vacancy};
 /// Undecided until etcd, heart and PostgreSQL have each been seen once. Also when the daemon stops: what is held here must be
 /// adopted before it can be handed over.
 pub(super) fn begin(facts: &Facts<'_>) -> (State, Vec<Command>) {
-    let (Some(view), Some(heart)) = (facts.cluster, facts.heart) else { return (State::Undecided, Vec::new()) };
+    let undecided = || (State::Undecided, facts.end_what_heart_does_not().into_iter().collect());
+    let (Some(view), Some(heart)) = (facts.cluster, facts.heart) else { return undecided() };
     if facts.postgres.state == PostgresState::Unknown {
-        return (State::Undecided, Vec::new());
+        return undecided();
     }
     match own_hold(view, facts) {
         // Nobody's, somebody else's, or from before a reboot: nothing of it can be alive here unless heart says so.

@@ -1,6 +1,6 @@
 //! What heart says, as far as the election cares.
 
-use super::Facts;
+use super::{Command, Facts};
 use crate::model::{Epoch, Nonce, Timestamp};
 
 /// heart, as far as the election cares.
@@ -34,10 +34,20 @@ pub struct GateFacts {
 impl Facts<'_> {
     /// Whether heart should have fenced this epoch by D/10 ago and says nothing of it: it stands still.
     pub(super) fn heart_missed_its_deadline(&self, epoch: Epoch) -> bool {
-        let armed = self.heart.and_then(|heart| heart.armed.as_ref());
-        armed.is_some_and(|(armed, _, deadline)| {
-            *armed == epoch && self.now >= deadline.plus(self.timing.renewal_period())
-        })
+        self.heart_overslept() == Some(epoch)
+    }
+
+    /// The epoch that heart should have fenced by D/10 ago, if it says nothing of that.
+    pub(super) fn heart_overslept(&self) -> Option<Epoch> {
+        let heart = self.heart?;
+        let (epoch, _, deadline) = heart.armed.as_ref()?;
+        let late = self.now >= deadline.plus(self.timing.renewal_period());
+        (late && heart.fenced.is_none_or(|fenced| fenced < *epoch)).then_some(*epoch)
+    }
+
+    /// For a node that holds nothing: a primary that a daemon before this one left to a heart that stands still ends only with it.
+    pub(super) fn end_what_heart_does_not(&self) -> Option<Command> {
+        self.heart_overslept().map(|_| Command::KillHeart)
     }
 
     /// Whether heart lets clients in under this epoch.

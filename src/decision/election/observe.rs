@@ -69,9 +69,10 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
     if state.busy_since.is_some_and(|since| facts.now.since(since) > EFFECT_LIMIT) {
         state.busy_since = None;
     }
-    let Some(view) = facts.cluster else { return (State::Observing(state), Vec::new()) };
+    let silent = |state| (State::Observing(state), facts.end_what_heart_does_not().into_iter().collect());
+    let Some(view) = facts.cluster else { return silent(state) };
     if view.went_back.is_some() {
-        return (State::Observing(state), Vec::new());
+        return silent(state);
     }
     let mut commands = leftovers(facts);
     match seat(view.leader.as_ref(), facts) {
@@ -99,6 +100,7 @@ pub(super) fn step(mut state: Observing, event: &Event, facts: &Facts<'_>) -> (S
 /// A VIP or an arming of an earlier time has no business here; heart refuses to disarm while PostgreSQL lives.
 fn leftovers(facts: &Facts<'_>) -> Vec<Command> {
     let mut commands = vec![Command::RestVoters];
+    commands.extend(facts.end_what_heart_does_not());
     if let Some(heart) = facts.heart {
         if heart.vip_held {
             commands.push(Command::ReleaseVip);

@@ -72,3 +72,25 @@ fn a_restart_between_the_stop_and_the_vacancy_does_not_lose_where_the_copy_ended
     world.postgres.final_position = Some(position(1, 1300));
     assert_eq!(vacancy(&world).unwrap().final_position, None, "that is where an earlier epoch ended");
 }
+
+#[test]
+fn who_holds_nothing_ends_a_heart_that_slept_through_the_deadline_of_a_daemon_before() {
+    let kills = |world: &World, state: State| world.look(state).1.contains(&Command::KillHeart);
+    let (mut world, hold) = World::leading();
+    let observing = || State::Observing(Observing::default());
+    // etcd is not heard: nothing can be adopted, and nobody else will tell this heart anything.
+    let view = world.view.take();
+    world.heart.as_mut().unwrap().armed = Some((hold.epoch, hold.nonce.clone(), world.now));
+    world.pass(499);
+    assert!(!kills(&world, State::Undecided) && !kills(&world, observing()), "its word may be under way");
+    world.pass(1);
+    assert!(kills(&world, State::Undecided) && kills(&world, observing()), "two thirds and a tenth of D are over");
+    world.view = view;
+    world.held_by(1, "n1-won", 90);
+    assert!(kills(&world, observing()), "somebody else leads already");
+    world.heart.as_mut().unwrap().fenced = Some(hold.epoch);
+    assert!(!kills(&world, observing()), "it has fenced");
+    world.heart.as_mut().unwrap().fenced = None;
+    world.heart.as_mut().unwrap().armed = None;
+    assert!(!kills(&world, observing()), "a follower's heart is left alone");
+}
