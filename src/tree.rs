@@ -328,7 +328,9 @@ fn draw(branch: &Branch, indent: &str, text: &mut String) {
             Child::Worker(actor, shutdown) => {
                 let stop = match shutdown {
                     Shutdown::BrutalKill => "killed".to_owned(),
-                    Shutdown::Within(limit) if limit.subsec_millis() > 0 => format!("stops within {} ms", limit.as_millis()),
+                    Shutdown::Within(limit) if limit.subsec_millis() > 0 => {
+                        format!("stops within {} ms", limit.as_millis())
+                    }
                     Shutdown::Within(limit) => format!("stops within {} s", limit.as_secs()),
                     Shutdown::Infinity => "stops in its own time".to_owned(),
                 };

@@ -13,7 +13,12 @@ use crate::ports::{ArmedLease, Guardian, GuardianError};
 use async_trait::async_trait;
 use leaderl_decision::model::{Door, Epoch};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt, recv, send, socket,
+};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -26,8 +31,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// heart kills the daemon before us and its tool before it answers an attach.
-const ATTACH_LIMIT: Duration = Duration::from_secs(10);
+/// The least time for the answer to an attach: heart kills the daemon before us and its tool first.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// How long a tool that overran its time may take to die.
@@ -53,10 +58,14 @@ impl HeartLink {
     /// Starts connecting to `socket` in the background, for ever; returns at once.
     ///
     /// Attaching makes heart kill any other daemon that was attached: take the daemon's own lock first.
-    pub fn start(socket: PathBuf) -> Arc<Self> {
+    ///
+    /// A heart that takes the connection and says nothing for 3D/5 (at least 2 s) of `ttl` is killed, and PostgreSQL ends with
+    /// it: it stands still, so nothing else would ever end what it was left to guard.
+    pub fn start(socket: PathBuf, ttl: Duration) -> Arc<Self> {
         let (state_out, state) = watch::channel(None);
         let (asks, asked) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(keep_attached(socket, state_out, asked));
+        let patience = (ttl * 3 / 5).max(LEAST_PATIENCE);
+        let task = tokio::spawn(keep_attached(socket, patience, state_out, asked));
         Arc::new(Self { state, asks, task })
     }
 
@@ -144,14 +153,7 @@ impl Guardian for HeartLink {
     async fn kill(&self) -> Answer {
         let pid = self.state.borrow().as_ref().map(|state| state.pid);
         let pid = pid.ok_or_else(|| silent("not attached, so its process is not known"))?;
-        // A pid can be reused: only a process that still is heart may be killed.
-        let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if !command_line.split(|byte| *byte == 0).any(|word| word == b"heart") {
-            return Err(silent("its process is gone already"));
-        }
-        let target = i32::try_from(pid).map_err(|_| silent("its pid is out of range"))?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(target), nix::sys::signal::Signal::SIGKILL)
-            .map_err(|errno| silent(&format!("it could not be killed: {errno}")))
+        end_heart(i32::try_from(pid).map_err(|_| silent("its pid is out of range"))?)
     }
 
     async fn release_vips(&self, limit: Duration) -> Answer {
@@ -167,15 +169,29 @@ impl Guardian for HeartLink {
     }
 }
 
+/// A pid can be reused: only a process that still is heart is killed.
+fn end_heart(pid: i32) -> Answer {
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if !command_line.split(|byte| *byte == 0).any(|word| word == b"heart") {
+        return Err(silent("its process is gone already"));
+    }
+    kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|errno| silent(&format!("it could not be killed: {errno}")))
+}
+
 fn silent(detail: &str) -> GuardianError {
     GuardianError::Silent { detail: detail.to_owned() }
 }
 
-async fn keep_attached(path: PathBuf, state: watch::Sender<Option<HeartState>>, mut asked: mpsc::Receiver<Ask>) {
+async fn keep_attached(
+    path: PathBuf,
+    patience: Duration,
+    state: watch::Sender<Option<HeartState>>,
+    mut asked: mpsc::Receiver<Ask>,
+) {
     let mut back_off = FIRST_BACK_OFF;
     let mut reported = String::new();
     loop {
-        let ended = match attach(&path, &state, &mut asked).await {
+        let ended = match attach(&path, patience, &state, &mut asked).await {
             Ok(mut link) => {
                 tracing::info!("attached to heart");
                 (back_off, reported) = (FIRST_BACK_OFF, String::new());
@@ -219,6 +235,7 @@ fn refuse(ask: Ask, reason: &str) {
 /// Connects and attaches. `Err(None)`: nobody will ask any more.
 async fn attach(
     path: &Path,
+    patience: Duration,
     state: &watch::Sender<Option<HeartState>>,
     asked: &mut mpsc::Receiver<Ask>,
 ) -> Result<Link, Option<io::Error>> {
@@ -226,7 +243,7 @@ async fn attach(
     let order = HeartOrder::Attach { version: env!("CARGO_PKG_VERSION").to_owned() };
     let (answer, mut answered) = oneshot::channel();
     link.send(Ask { order, answer });
-    let deadline = Instant::now() + ATTACH_LIMIT;
+    let mut deadline = Instant::now() + patience;
     loop {
         match answered.try_recv() {
             Ok(Ok(())) => break,
@@ -237,7 +254,12 @@ async fn attach(
         tokio::select! {
             biased;
             received = timeout_at(deadline, link.receive()) => {
-                link.take(received.map_err(|_| Some(io::ErrorKind::TimedOut.into()))?.map_err(Some)?);
+                match received {
+                    Ok(message) => link.take(message.map_err(Some)?),
+                    // This process may have stood still itself: then the answer is there, and only has not been read.
+                    Err(_late) if link.take_what_is_there().map_err(Some)? => deadline = Instant::now() + patience,
+                    Err(_late) => return Err(Some(link.end_silent_peer())),
+                }
             }
             ask = asked.recv() => refuse(ask.ok_or(None)?, "attaching"),
         }
@@ -253,6 +275,8 @@ struct Link {
     waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
     state: Option<HeartState>,
     buffer: Vec<u8>,
+    /// Who listens on the socket; known also while it says nothing.
+    peer: i32,
 }
 
 impl Link {
@@ -261,10 +285,11 @@ impl Link {
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
         // A Unix socket connects at once, or says EAGAIN when heart's backlog is full.
         connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let peer = getsockopt(&fd, PeerCredentials)?.pid();
         let buffer = vec![0; MAX_PACKET_BYTES];
         // SAFETY: the descriptor is owned by the AsyncFd from here on and never replaced under it.
         let fd = unsafe { AsyncFd::register(fd)? };
-        Ok(Self { fd, next_id: 0, waiting: BTreeMap::new(), state: None, buffer })
+        Ok(Self { fd, next_id: 0, waiting: BTreeMap::new(), state: None, buffer, peer })
     }
 
     /// Until the connection ends, with the reason, or nobody will ask any more (`None`).
@@ -315,6 +340,32 @@ impl Link {
             Err(error) => {
                 let _given_up = ask.answer.send(Err(silent(&format!("it takes no messages: {error}"))));
             }
+        }
+    }
+
+    /// Reads what the kernel has, whether or not the reactor knows of it yet; `false`: nothing.
+    fn take_what_is_there(&mut self) -> io::Result<bool> {
+        match recv(self.fd.get_ref().as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                let packet = self.buffer.get(..length).unwrap_or_default();
+                let message = serde_json::from_slice(packet).map_err(io::Error::other)?;
+                self.take(message);
+                Ok(true)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// heart stands still, and whoever it guards with it.
+    fn end_silent_peer(&self) -> io::Error {
+        match end_heart(self.peer) {
+            Ok(()) => io::Error::other(format!(
+                "heart (pid {}) said nothing and was killed; PostgreSQL ends with it",
+                self.peer
+            )),
+            Err(why) => io::Error::other(why),
         }
     }
 

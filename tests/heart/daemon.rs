@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+const TTL: Duration = Duration::from_secs(5);
+
 /// Attaches and lives on.
 pub(crate) fn be_daemon(socket: &Path) -> ExitCode {
     let _attached = Client::attach(socket);
@@ -58,7 +60,7 @@ pub(crate) fn the_link_attaches_again() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut node = Node::new();
     runtime.block_on(async {
-        let link = HeartLink::start(node.socket());
+        let link = HeartLink::start(node.socket(), TTL);
         let mut state = link.state();
         let attached = |state: &Option<leaderl::heart::protocol::HeartState>| state.is_some();
         let first = node.heart_pid();
@@ -83,6 +85,35 @@ pub(crate) fn the_link_attaches_again() {
             tokio::time::timeout(LIMIT, state.wait_for(attached)).await.expect("attached").expect("a state").clone();
         assert_eq!(seen.map(|it| it.pid), Some(second));
         link.release_vips(LIMIT).await.expect("obeyed");
+    });
+}
+
+/// A daemon that starts beside a heart that stands still knows its process by the socket alone.
+pub(crate) fn a_heart_that_never_answers_is_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut node = Node::new();
+    let first = node.heart_pid();
+    runtime.block_on(async {
+        node.signal_heart(Signal::SIGSTOP);
+        let link = HeartLink::start(node.socket(), TTL);
+        let mut state = link.state();
+        let attached = |state: &Option<leaderl::heart::protocol::HeartState>| state.is_some();
+        let early = tokio::time::timeout(Duration::from_millis(500), state.wait_for(attached)).await.is_err();
+        assert!(early, "it stands still");
+        node.signal_heart(Signal::SIGCONT);
+        let late =
+            tokio::time::timeout(LIMIT, state.wait_for(attached)).await.expect("attached").expect("a state").clone();
+        assert_eq!(late.map(|it| it.pid), Some(first), "one that is late is left alone");
+        drop(link);
+        node.signal_heart(Signal::SIGSTOP);
+        let link = HeartLink::start(node.socket(), TTL);
+        tokio::task::spawn_blocking(move || {
+            node.heart_ends();
+            node
+        })
+        .await
+        .expect("it has ended, and the test goes on");
+        drop(link);
     });
 }
 

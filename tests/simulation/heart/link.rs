@@ -1,11 +1,12 @@
 //! The daemon's end of heart's socket: attached once at a time, every order answered in order, or nobody answers.
 
 use crate::world::reply::Reply;
-use crate::world::{MS, World};
+use crate::world::{MS, SEC, World, note};
 use leaderl::heart::guard::{Asker, ConnectionId, Event};
 use leaderl::heart::protocol::{HeartOrder, HeartRequest, HeartState};
 use leaderl::ports::GuardianError;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::watch;
 
 type Answer = Result<(), GuardianError>;
@@ -91,6 +92,22 @@ impl World {
         let order = HeartOrder::Attach { version: env!("CARGO_PKG_VERSION").to_owned() };
         let pid = daemon_pid(self.nodes[id].daemon.incarnation);
         self.heart_feed(id, Event::Request { connection, pid, request: HeartRequest { id: 0, order } });
+        let patience = (self.profile.ttl * 3 / 5).max(2 * SEC);
+        let over = self.nodes[id].clock.world(self.local_now(id).plus(Duration::from_nanos(patience)));
+        self.at(over, move |w| w.end_silent_heart(id, connection));
+    }
+
+    /// As the real link does: a heart that takes the connection and never answers is killed.
+    fn end_silent_heart(&mut self, id: usize, connection: ConnectionId) {
+        let attachment = &self.nodes[id].heart.attachment;
+        if attachment.connection != Some(connection) || attachment.attached {
+            return;
+        }
+        if self.daemon_moves(id) {
+            note!(self, "n{id} daemon ends a heart that never answered");
+            return self.heart_dies(id, true);
+        }
+        self.after(50 * MS, move |w| w.end_silent_heart(id, connection));
     }
 
     /// The connection is gone: whoever waits hears so, and a living daemon tries again.
