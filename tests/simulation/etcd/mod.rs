@@ -42,6 +42,10 @@ pub(crate) struct Etcd {
     pub(crate) hold_any_voters: bool,
     /// The next claim is held up until then.
     pub(crate) hold_claims_until: Time,
+    /// Claims take seconds until then.
+    pub(crate) slow_claims_until: Time,
+    /// Whose renewals are held up, and until when.
+    pub(crate) hold_renewals: Option<(usize, Time)>,
     /// Older states, as backups have them.
     pub(crate) backups: Vec<Kv>,
 }
@@ -117,6 +121,8 @@ impl Etcd {
             hold_voters: None,
             hold_any_voters: false,
             hold_claims_until: 0,
+            slow_claims_until: 0,
+            hold_renewals: None,
             backups: Vec::new(),
         }
     }

@@ -119,6 +119,9 @@ impl World {
                 let late = w.millis(50, 900);
                 return w.after(late, move |w| w.propose(member, txn, reply));
             }
+            if let Some(late) = w.overtaken(&txn, reply.node) {
+                return w.after(late, move |w| w.propose(member, txn, reply));
+            }
             if w.puts_voters(&txn, reply.node) {
                 let late = w.millis(3500, 7000);
                 note!(w, "etcd: a put of voters by n{} is held up for {} ms", reply.node, late / MS);
@@ -240,6 +243,25 @@ impl World {
 }
 
 impl World {
+    /// How much later a claim, or a renewal, arrives than what is sent after it.
+    fn overtaken(&mut self, txn: &Txn, node: usize) -> Option<u64> {
+        let key = self.keys.leader();
+        let seat = txn.writes.iter().any(|write| matches!(write, Write::Put { key: its, .. } if *its == key));
+        let claims = seat && txn.writes.len() > 1;
+        let held = self.etcd.hold_renewals.is_some_and(|(whose, until)| whose == node && until > self.now);
+        let late = if claims && self.etcd.slow_claims_until > self.now {
+            self.etcd.slow_claims_until = 0;
+            self.millis(2500, 6000)
+        } else if seat && !claims && held {
+            self.millis(11_000, 14_000)
+        } else {
+            return None;
+        };
+        let what = if claims { "claim" } else { "renewal" };
+        note!(self, "etcd: a {what} by n{node} is held up for {} ms", late / MS);
+        Some(late)
+    }
+
     /// Whether this is the change of voters that is to be held up: no claim, and somebody is named.
     fn puts_voters(&self, txn: &Txn, node: usize) -> bool {
         let waits = self.etcd.hold_voters.is_some_and(|(whose, until)| whose == node && until > self.now);

@@ -125,5 +125,15 @@ kinds! {
     }
     apart {
         EtcdRestored "etcd-restored",
+        SleepsThrough "sleeps-through",
+        RebuiltThenLost "rebuilt-then-lost",
+        HolderGone "holder-gone",
+        OldCopyBack "old-copy-put-back",
+        ReplayLags "replay-lags",
+        ReconnectsLate "reconnects-late",
+        StreamBlinks "stream-blinks",
+        PromiseLost "promise-lost",
+        StateLost "state-lost",
+        VotersDuringClaim "voters-during-claim",
     }
 }

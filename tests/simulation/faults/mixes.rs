@@ -8,13 +8,13 @@ use crate::world::rng::Rng;
 pub(crate) const CLASS: u64 = 1_000_000_000_000;
 
 /// A class, as it is written down.
-struct Class {
-    name: &'static str,
-    kinds: &'static [(Kind, u32)],
-    gap_ds: u64,
-    spans: &'static [u64],
-    edge_clocks: bool,
-    leader: u64,
+pub(super) struct Class {
+    pub(super) name: &'static str,
+    pub(super) kinds: &'static [(Kind, u32)],
+    pub(super) gap_ds: u64,
+    pub(super) spans: &'static [u64],
+    pub(super) edge_clocks: bool,
+    pub(super) leader: u64,
 }
 
 /// What a seed draws from.
@@ -33,12 +33,12 @@ pub(crate) struct Mix {
 }
 
 const LONG: &[u64] = &[300, 1500, 3500, 6000, 12_000, 25_000];
-const SHORT: &[u64] = &[300, 900, 2000, 3500, 6000];
+pub(super) const SHORT: &[u64] = &[300, 900, 2000, 3500, 6000];
 const LEASE: &[u64] = &[1500, 3500, 6000, 9000];
 
 /// The classes, by name.
 pub(crate) const CLASSES: &[&str] =
-    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild"];
+    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild", "copies", "adrift"];
 
 use Kind::*;
 
@@ -252,7 +252,7 @@ const MIXES: &[Class] = &[
 ];
 
 fn class(name: &str) -> Option<Mix> {
-    let it = MIXES.iter().find(|class| class.name == name)?;
+    let it = MIXES.iter().chain([&super::copies::CLASS, &super::promises::CLASS]).find(|class| class.name == name)?;
     let Class { name, kinds, gap_ds, spans, edge_clocks, leader } = *it;
     Some(Mix { name, kinds: kinds.to_vec(), gap_ds, spans, edge_clocks, leader })
 }
@@ -276,10 +276,11 @@ impl Mix {
                 }
                 Self { name: "swarm", kinds, gap_ds: 40, ..everything() }
             }
-            // A restored etcd ends with an operator: it is a class of its own.
+            // A restored etcd ends with an operator: it is a class of its own. So are clocks that differ too much.
             _ => {
-                let any = CLASSES.iter().filter(|name| !matches!(**name, "restored" | "wild"));
-                any.copied().nth(rng.index(CLASSES.len() - 2)).and_then(class).unwrap_or_else(everything)
+                let apart = ["restored", "wild", "adrift"];
+                let any = CLASSES.iter().filter(|name| !apart.contains(name));
+                any.copied().nth(rng.index(CLASSES.len() - apart.len())).and_then(class).unwrap_or_else(everything)
             }
         }
     }

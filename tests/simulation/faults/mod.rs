@@ -1,9 +1,11 @@
 //! Faults: planned from the seed before the run, each applied and undone at its time.
 
+mod copies;
 pub(crate) mod kinds;
 mod list;
 pub(crate) mod mixes;
 mod more;
+mod promises;
 pub(crate) mod scenes;
 
 use crate::world::rng::Rng;
@@ -127,6 +129,9 @@ impl World {
         for fault in planned.iter().copied() {
             self.at(fault.at, move |w| w.strike(fault));
         }
+        if self.profile.mix == "copies" {
+            self.at(QUIET_START, World::back_up_copies);
+        }
         if self.profile.mix == "restored" {
             for at in [QUIET_START, QUIET_START + 30 * SEC] {
                 self.at(at, World::back_up_etcd);
@@ -189,6 +194,8 @@ impl World {
         self.faults.healed = true;
         self.etcd.hold_voters = None;
         self.etcd.hold_claims_until = 0;
+        self.etcd.slow_claims_until = 0;
+        self.etcd.hold_renewals = None;
         self.faults.ambushes.clear();
         self.etcd.late_answers.clear();
         self.etcd.late_requests.clear();

@@ -10,6 +10,9 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
     if postgres(w, kind, id, lasts) || network(w, kind, id, lasts) || etcd(w, kind, id, lasts) {
         return;
     }
+    if super::copies::apply(w, kind, id, lasts) || super::promises::apply(w, kind, id, lasts) {
+        return;
+    }
     let nodes = w.nodes.len();
     let at = w.rng.index(nodes);
     match kind {

@@ -8,6 +8,8 @@ use leaderl::actors::api::admin_protocol::{AdminRequest, Intervention};
 /// What shall happen when something is written next.
 pub(crate) struct Ambush {
     on: On,
+    /// Only by this node.
+    by: Option<usize>,
     kind: Kind,
     /// Longest delay after it.
     within: Time,
@@ -22,6 +24,12 @@ pub(crate) enum On {
     Claim,
     /// The holder changes the voters, in etcd or in PostgreSQL's names.
     Voters,
+    /// A bid is recorded.
+    Bid,
+    /// A standby's conninfo is pointed at its own daemon.
+    LetsGo,
+    /// A copy that was remade answers for the first time, and has not caught up.
+    Remade,
 }
 
 pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
@@ -122,7 +130,7 @@ fn apply_more(w: &mut World, kind: Kind, id: usize, lasts: Time) {
 }
 
 /// Daemon, heart and PostgreSQL of a node end and stay away; its member of etcd goes on.
-fn lose_processes(w: &mut World, id: usize, lasts: Time) {
+pub(super) fn lose_processes(w: &mut World, id: usize, lasts: Time) {
     if w.nodes[id].daemon.wanted {
         w.nodes[id].daemon.wanted = false;
         w.kill_daemon(id, "every process of ours");
@@ -139,7 +147,7 @@ fn lose_processes(w: &mut World, id: usize, lasts: Time) {
 }
 
 /// Nothing of one stream comes through; the other follower's does.
-fn cut_stream(w: &mut World, id: usize, to: usize, lasts: Time) {
+pub(super) fn cut_stream(w: &mut World, id: usize, to: usize, lasts: Time) {
     for (from, to) in [(id, to), (to, id)] {
         w.net.link_mut(from, to).postgres_cuts += 1;
         w.undo(lasts, Scope::Link, id, move |w| {
@@ -332,13 +340,13 @@ impl World {
         }
     }
 
-    fn other_than(&mut self, id: usize) -> Option<usize> {
+    pub(super) fn other_than(&mut self, id: usize) -> Option<usize> {
         let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != id).collect();
         self.rng.pick(&others).copied()
     }
 
     /// A part of a fault that comes later, unless everything has been healed by then.
-    fn later(&mut self, wait: Time, what: impl FnOnce(&mut World) + Send + 'static) {
+    pub(super) fn later(&mut self, wait: Time, what: impl FnOnce(&mut World) + Send + 'static) {
         self.after(wait, move |w| {
             if !w.faults.healed {
                 what(w);
@@ -346,16 +354,21 @@ impl World {
         });
     }
 
-    fn ambush(&mut self, on: On, kind: Kind, within: Time, lasts: Time) {
+    pub(super) fn ambush(&mut self, on: On, kind: Kind, within: Time, lasts: Time) {
+        self.ambush_by(None, on, kind, within, lasts);
+    }
+
+    pub(super) fn ambush_by(&mut self, by: Option<usize>, on: On, kind: Kind, within: Time, lasts: Time) {
         let until = self.now + lasts + 15 * SEC;
-        self.faults.ambushes.push(Ambush { on, kind, within, lasts, until });
+        self.faults.ambushes.push(Ambush { on, by, kind, within, lasts, until });
     }
 
     /// That has just happened, by this node.
     pub(crate) fn spring(&mut self, on: On, id: usize) {
         let now = self.now;
         self.faults.ambushes.retain(|ambush| ambush.until > now);
-        let Some(at) = self.faults.ambushes.iter().position(|ambush| ambush.on == on) else { return };
+        let waits = |ambush: &Ambush| ambush.on == on && ambush.by.is_none_or(|by| by == id);
+        let Some(at) = self.faults.ambushes.iter().position(waits) else { return };
         let Ambush { kind, within, lasts, .. } = self.faults.ambushes.swap_remove(at);
         let wait = self.micros(200, within / 1000);
         self.later(wait, move |w| {

@@ -26,6 +26,8 @@ impl World {
                 self.epoch_written(value, sender);
             } else if *key == self.keys.voters() {
                 self.voters_written(value, claims, sender);
+            } else if *key == self.keys.bid(&self.nodes[sender].guid) {
+                self.spring(On::Bid, sender);
             } else if let Ok(record) = serde_json::from_slice::<HistoryRecord>(value)
                 && *key == self.keys.history(record.epoch)
             {

@@ -99,6 +99,7 @@ impl PostgresServer for SimPostgres {
             let marks = &mut w.nodes[node].postgres.marks;
             marks.upstream = Upstream::Sentinel { revision, name };
             marks.refusal = None;
+            w.spring(On::LetsGo, node);
         })
         .await
     }

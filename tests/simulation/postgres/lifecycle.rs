@@ -2,6 +2,7 @@
 
 use super::wal::Ended;
 use super::{Phase, Receiver, Server, What};
+use crate::faults::scenes::On;
 use crate::world::node::Disk;
 use crate::world::{MS, SEC, World, note};
 use leaderl_decision::model::Lsn;
@@ -85,6 +86,9 @@ impl World {
         server.phase = Phase::Standby;
         let (end, timeline) = (Lsn(data.end()), data.timeline);
         note!(self, "n{id} postgres: standby at {end} on timeline {timeline}");
+        if self.nodes[id].postgres.marks.unsynced.is_some() {
+            self.spring(On::Remade, id);
+        }
     }
 
     /// `pg_promote`.

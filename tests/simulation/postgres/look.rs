@@ -43,7 +43,7 @@ impl World {
         let in_recovery = server.phase != Phase::Primary;
         let position = if in_recovery { data.end_at(server.replayed) } else { data.end() };
         let (at_sentinel, streaming_from) = match &server.receiver {
-            Receiver::None => (None, None),
+            Receiver::None | Receiver::Connecting => (None, None),
             Receiver::AtSentinel(name) => (Some(name.clone()), None),
             Receiver::Streaming { source, .. } => (None, Some((source.address.clone(), source.port))),
         };

@@ -39,6 +39,10 @@ pub(crate) struct Postgres {
     pub(crate) orphan_answers_until: Time,
     /// Processes read a new configuration up to so much later.
     pub(crate) slow_reload: Time,
+    /// What is received is replayed so much later.
+    pub(crate) replay_lag: Time,
+    /// A backup of it as a standby, in an operator's hands.
+    pub(crate) backup: Option<Data>,
     pub(crate) tool: Option<Tool>,
     pub(crate) tool_words: String,
     pub(crate) starts: u32,
@@ -127,6 +131,8 @@ pub(crate) struct Server {
 pub(crate) enum Receiver {
     #[default]
     None,
+    /// It tries to reach a node: the startup process waits for it as for one that streams.
+    Connecting,
     /// Hangs at the daemon's own listener under this name.
     AtSentinel(String),
     Streaming {

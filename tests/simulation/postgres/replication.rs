@@ -34,7 +34,8 @@ impl World {
     pub(crate) fn connect_upstream(&mut self, id: usize, pid: u32) {
         let node = &self.nodes[id];
         let Some(server) = node.postgres.server.as_ref().filter(|server| server.pid == pid) else { return };
-        if !matches!(server.phase, Phase::Standby | Phase::Starting) || server.receiver != Receiver::None {
+        let idle = matches!(server.receiver, Receiver::None | Receiver::Connecting);
+        if !matches!(server.phase, Phase::Standby | Phase::Starting) || !idle {
             return;
         }
         if !self.standby_moves(id, pid) {
@@ -56,12 +57,36 @@ impl World {
                 // No answer: libpq's own limit, then again.
                 let number = self.truth.fresh_id();
                 self.plan_connect(id, pid, 5 * SEC);
-                if !self.passes_pg(id, to) {
-                    return;
-                }
-                self.send(id, to, move |w| w.accept_stream(to, id, pid, number, source));
+                self.set_receiver(id, pid, Receiver::Connecting);
+                self.knock(id, to, pid, number, source, SEC);
             }
         }
+    }
+
+    /// A first packet that gets lost is sent again after one second, then after two.
+    fn knock(&mut self, id: usize, to: usize, pid: u32, stream: u64, source: Source, again: Time) {
+        if self.passes_pg(id, to) {
+            return self.send(id, to, move |w| w.accept_stream(to, id, pid, stream, source));
+        }
+        let attempt = self.nodes[id].postgres.server.as_ref().map(|server| server.attempt);
+        if again > 2 * SEC {
+            return;
+        }
+        self.after(again, move |w| {
+            let server = w.nodes[id].postgres.server.as_ref();
+            if server.is_some_and(|it| Some(it.attempt) == attempt && it.receiver == Receiver::Connecting) {
+                w.knock(id, to, pid, stream, source, again * 2);
+            }
+        });
+    }
+
+    /// A connection was refused: the walreceiver ends, the startup process waits before it asks for another.
+    fn refused(&mut self, id: usize, pid: u32, wait: Time) {
+        let server = self.nodes[id].postgres.server.as_ref();
+        if server.is_some_and(|server| server.receiver == Receiver::Connecting) {
+            self.set_receiver(id, pid, Receiver::None);
+        }
+        self.plan_connect(id, pid, wait);
     }
 
     /// The next attempt; an earlier one that was planned is forgotten.
@@ -84,7 +109,7 @@ impl World {
 
     /// A standby's request reaches the source.
     fn accept_stream(&mut self, source_id: usize, id: usize, pid: u32, stream: u64, source: Source) {
-        let refused = move |w: &mut World| w.plan_connect(id, pid, RETRY);
+        let refused = move |w: &mut World| w.refused(id, pid, RETRY);
         let node = &self.nodes[source_id];
         let Some(server) = node.postgres.server.as_ref().filter(|_| self.lets_node(source_id, id)) else {
             return self.send_reset(source_id, id, refused);
@@ -117,7 +142,7 @@ impl World {
                 if aimed {
                     w.nodes[id].postgres.marks.refusal = Some(refusal);
                 }
-                w.plan_connect(id, pid, RETRY * 10);
+                w.refused(id, pid, RETRY * 10);
             });
         }
         self.begin_stream(source_id, id, pid, stream, at, source);
@@ -254,13 +279,21 @@ impl World {
 
     /// Replays what has been flushed, unless replay is paused.
     pub(crate) fn replay(&mut self, id: usize, pid: u32) {
-        let postgres = &mut self.nodes[id].postgres;
-        let (Some(server), Some(data)) = (postgres.server.as_mut(), postgres.data.as_ref()) else { return };
-        if server.pid == pid && !server.paused && !server.frozen {
-            server.replayed = data.log.len();
+        let postgres = &self.nodes[id].postgres;
+        let Some(upto) = postgres.data.as_ref().map(|data| data.log.len()) else { return };
+        match postgres.replay_lag {
+            0 => self.replay_up_to(id, pid, upto),
+            lag => self.after(lag, move |w| w.replay_up_to(id, pid, upto)),
         }
         // A standby that others stream from passes it on.
         self.push_wal(id);
+    }
+
+    fn replay_up_to(&mut self, id: usize, pid: u32, upto: usize) {
+        let Some(server) = self.nodes[id].postgres.server.as_mut().filter(|server| server.pid == pid) else { return };
+        if !server.paused && !server.frozen {
+            server.replayed = server.replayed.max(upto);
+        }
     }
 
     pub(crate) fn reply_to_sender(&mut self, id: usize, source_id: usize, stream: u64) {

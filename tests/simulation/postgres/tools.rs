@@ -116,6 +116,14 @@ impl World {
         Some(Data { consistent_from, checkpoint, ended: Ended::InRecovery, standby_signal: false, ..theirs.clone() })
     }
 
+    /// What a backup of a whole standby has: its files with whatever token lies in them, without slots.
+    pub(crate) fn standby_copy(&self, id: usize) -> Option<Data> {
+        let postgres = &self.nodes[id].postgres;
+        let stands = postgres.server.as_ref().is_some_and(|server| server.phase == Phase::Standby);
+        let whole = postgres.data.as_ref().filter(|data| stands && data.intact && postgres.marks.unsynced.is_none())?;
+        Some(Data { ended: Ended::InRecovery, slots: Default::default(), ..whole.clone() })
+    }
+
     fn tool_ends(&mut self, id: usize, number: u64, words: &str) {
         if !self.tool_is(id, number) {
             return;

@@ -43,7 +43,8 @@ impl Profile {
             _ => ReplicationMode::Quorum,
         };
         let mode = if mix.name == "async" { ReplicationMode::Async } else { mode };
-        let wild_clocks = rng.one_in(40) && everything || mix.name == "wild";
+        let adrift = mix.name == "adrift";
+        let wild_clocks = rng.one_in(40) && everything || mix.name == "wild" || adrift;
         let edge = |rng: &mut Rng| if rng.percent(50) { 845_300 } else { 1_183_200 };
         let far = |rng: &mut Rng| if rng.percent(50) { 400_000 } else { 2_000_000 };
         let one = |rng: &mut Rng| {
@@ -55,10 +56,13 @@ impl Profile {
                 rate(rng, wild_clocks)
             }
         };
-        let rates = (0..nodes).map(|_| one(&mut rng)).collect();
+        let rates: Vec<u64> = (0..nodes).map(|_| one(&mut rng)).collect();
+        // One clock that is far too slow: whoever has it leads long after the others have stopped waiting.
+        let rates = if adrift { (0..nodes).map(|id| if id == 0 { 400_000 } else { 2_000_000 }).collect() } else { rates };
         let ttl = if rng.one_in(6) { rng.between(4, 8) * SEC } else { 5 * SEC };
         // The longer D, the more an error of one renewal's round trip weighs against what is left.
         let ttl = if mix.edge_clocks && rng.percent(60) { 8 * SEC } else { ttl };
+        let ttl = if adrift { 8 * SEC } else { ttl };
         let delay_us = if rng.one_in(5) { (500, 8000) } else { (80, 900) };
         Self {
             seed,
