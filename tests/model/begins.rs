@@ -2,8 +2,8 @@
 
 use super::look::Age::{self, Bidding, Fresh, Open};
 use super::moves::Move::{
-    BackedUp, Commits, DaemonStarts, DiskLost, Fenced, Keep, KeyDeleted, Look, PowerBack, PowerLost, Promoted, Renew,
-    ToldToStop,
+    BackedUp, Commits, Cut, DaemonStarts, DiskLost, Fenced, Healed, Keep, KeyDeleted, LateCommit, Look, PowerBack,
+    PowerLost, Promoted, Renew, Restored, ToldToStop,
 };
 use super::script::Go;
 
@@ -105,3 +105,19 @@ pub(crate) const CLAIM_ON_ITS_WAY: &[Go] =
 /// n2 has bid, and its disk is emptied, the promise with it.
 pub(crate) const PROMISE_LOST: &[Go] =
     &[Go(Commits(0), ""), N2_LETS_GO, N2_BIDS, Go(PowerLost(1), ""), Go(DiskLost(1), ""), Go(PowerBack(1), "")];
+
+/// n2 bids as the only voter, and its claim is on its way; then etcd is restored to before n1 removed n3 from the voters. n1, which
+/// does not know what became of that change, puts the record again: at the same revision.
+pub(crate) const CLAIM_OUTLIVES_THE_STORE: &[Go] = &[
+    Go(BackedUp, ""),
+    Go(Cut(2), ""),
+    Go(Keep { node: 0, patient: true }, "names {n2}"),
+    Go(Keep { node: 0, patient: false }, "voters {n2}, given up"),
+    Go(LateCommit(0), ""),
+    N2_LETS_GO,
+    N2_BIDS,
+    look(1, Open, "on its way"),
+    Go(Restored, ""),
+    Go(Healed(2), ""),
+    Go(Commits(0), ""),
+];

@@ -35,6 +35,9 @@ pub(crate) struct Bounds {
     pub(crate) rename: bool,
     /// Where they are not renamed: what would lead to a later revision is not followed.
     pub(crate) revisions: u8,
+    /// A restored etcd is noticed only by who has seen a later state with its own eyes, and what was sent before may arrive after:
+    /// a daemon stood still just before it sent it. Beyond what is promised; it shows what a claim's compare of the bids is for.
+    pub(crate) unnoticed: bool,
     /// Bids for another revision than the present one are forgotten. Not where a planted bug counts them.
     pub(crate) forget_void_bids: bool,
     /// Initial voters (beside node 0, which leads).
@@ -72,6 +75,7 @@ impl Bounds {
             max_lag: 0,
             rename: true,
             revisions: u8::MAX,
+            unnoticed: false,
             forget_void_bids: true,
             voters: 0b110,
             absent: 0,

@@ -118,7 +118,7 @@ fn fence(world: &mut World, node: Node) {
 }
 
 /// What befalls etcd's keys.
-pub(crate) fn on_store(world: &World, push: &mut dyn FnMut(Move, World)) {
+pub(crate) fn on_store(bounds: &Bounds, world: &World, push: &mut dyn FnMut(Move, World)) {
     if world.etcd.leader != Seat::Absent && world.budget.deletes > 0 {
         let mut next = *world;
         next.budget.deletes -= 1;
@@ -134,9 +134,11 @@ pub(crate) fn on_store(world: &World, push: &mut dyn FnMut(Move, World)) {
             }
             Some(backup) => {
                 next.budget.restores -= 1;
-                next.machines.iter_mut().for_each(|machine| saw_the_last(machine, &world.etcd));
+                if !bounds.unnoticed {
+                    next.machines.iter_mut().for_each(|machine| saw_the_last(machine, &world.etcd));
+                    next.late = [None; LATE];
+                }
                 next.etcd = backup;
-                next.late = [None; LATE];
                 push(Move::Restored, next);
             }
         }

@@ -92,10 +92,10 @@ impl<'a> Mover<'a> {
             self.by_server(world, node, &mut steps);
             super::faults::on_machine(self.bounds, world, node, &mut |what, next| self.push(&mut steps, what, next));
         }
-        super::faults::on_store(world, &mut |what, next| self.push(&mut steps, what, next));
+        super::faults::on_store(self.bounds, world, &mut |what, next| self.push(&mut steps, what, next));
         self.late_commits(world, &mut steps);
         for step in &mut steps {
-            settle(&mut step.world);
+            settle(self.bounds, &mut step.world);
             step.broken = step.broken.take().or_else(|| properties::of_state(self.bounds, &step.world));
         }
         let last = self.bounds.revisions;

@@ -1,5 +1,6 @@
 //! What one node is to another, and what follows at once from a move.
 
+use super::bounds::Bounds;
 use super::look::Peer;
 use super::pass::upstream_of;
 use super::store;
@@ -59,11 +60,12 @@ pub(crate) fn all_fenced(world: &mut World) -> bool {
 }
 
 /// What follows at once from a move: what cannot commit any more is forgotten, and nobody waits for a daemon that is gone.
-pub(crate) fn settle(after: &mut World) {
+pub(crate) fn settle(bounds: &Bounds, after: &mut World) {
     let etcd = after.etcd;
     for slot in &mut after.late {
-        // An absent key may be absent again.
-        *slot = slot.filter(|txn| txn.compares.leader == Some(0) || store::may_commit(&etcd, txn));
+        // An absent key may be absent again, and a revision may be handed out again.
+        let again = |txn: &Txn| txn.compares.leader == Some(0) || bounds.unnoticed;
+        *slot = slot.filter(|txn| again(txn) || store::may_commit(&etcd, txn));
         if let Some(txn) = slot {
             let mut sender = after.machines[usize::from(txn.by)].election;
             txn.awaited &= sender.hold_mut().is_some();

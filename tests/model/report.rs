@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 /// Rules whose absence breaks nothing within these bounds, and why.
 fn not_refuted() -> Vec<(Planted, Bounds, &'static str)> {
     let quiet = |bug: Planted| Bounds::quiet(bug.name());
-    let claims = Planted::ClaimIgnoresBids;
     let epoch = Planted::VoterChangeIgnoresEpoch;
     let rebuilt = Planted::R7VoterRebuilt;
     let [after, adopts, revives] =
@@ -19,11 +18,6 @@ fn not_refuted() -> Vec<(Planted, Bounds, &'static str)> {
     let door = "heart's door, which opens once for an epoch, refuses what this rule refuses; without the door it is refuted above";
     let just_won = |bug| quiet(bug).timed().pair().and(|b| b.just_won = true);
     vec![
-        (
-            claims,
-            quiet(claims).with(|b| b.late = 1),
-            "a bidder has promised its revision and stays where its bid says, so an old bid stays true: a second net",
-        ),
         (
             epoch,
             quiet(epoch).with(|b| (b.late, b.cuts) = (1, 1)),

@@ -110,6 +110,10 @@ rules! {
     sync_set: SyncSetNotChecked, "without acknowledged commit", quiet();
     one_bid: OneBidIsEnough, "without acknowledged commit", quiet();
     claim_voters: ClaimIgnoresVoters, "without acknowledged commit", quiet().with(|b| (b.late, b.cuts) = (1, 1)), CLAIM_ON_ITS_WAY;
+    claim_bids: ClaimIgnoresBids, "without acknowledged commit",
+        quiet().and(super::sets::restored).with(|b| (b.late, b.cuts) = (2, 1)).and(|b| {
+            (b.unnoticed, b.begins) = (true, begins::CLAIM_OUTLIVES_THE_STORE);
+        });
     absent_vacancy: AbsentKeyIsVacancy, "at once", quiet().timed().with(|b| b.deletes = 1);
     before_history: PromoteBeforeHistory, "history", quiet();
     went_back: WentBackIgnored, "promoted before", quiet().and(super::sets::restored), BEFORE_THE_BACKUP;

@@ -4,12 +4,14 @@ use super::Scope;
 use super::kinds::Kind::{self, *};
 use super::mixes::{Class, SHORT};
 use super::scenes::{On, cut_stream, lose_processes};
+use crate::postgres::Data;
 use crate::world::{MS, SEC, Time, World, note};
+use leaderl_decision::records::{EpochRecord, Token};
 
 /// Elections among copies that are not what they were: few faults, so that each is seen to its end.
 pub(super) const CLASS: Class = Class {
     name: "copies",
-    kinds: &[(SleepsThrough, 5), (RebuiltThenLost, 6), (OldCopyBack, 6), (ReplayLags, 5), (LoseData, 2), (CrashAlone, 1)],
+    kinds: &[(SleepsThrough, 5), (RebuiltThenLost, 6), (OldCopyBack, 6), (ReplayLags, 5), (KillDaemon, 1)],
     gap_ds: 100,
     spans: SHORT,
     edge_clocks: false,
@@ -20,7 +22,8 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) -> bool {
     match kind {
         SleepsThrough => sleeps_through(w, id),
         RebuiltThenLost => {
-            if let Some(copy) = w.other_than(id) {
+            // Without a leader it could be the only one that proves completeness, the last leader's copy being an old one.
+            if let Some(copy) = w.other_than(id).filter(|_| w.truth.holder == Some(id)) {
                 super::more::lose_data(w, copy);
                 w.ambush_by(Some(copy), On::Remade, HolderGone, 20 * MS, lasts + 15 * SEC);
             }
@@ -68,12 +71,7 @@ fn holder_gone(w: &mut World, id: usize, lasts: Time) {
 ///
 /// Rule R7 lets one do this to a node that `voters` does not name and that has not bid for the present seat.
 fn old_copy_back(w: &mut World, id: usize) {
-    let allowed = |w: &World| {
-        let older = w.nodes[id].postgres.backup.as_ref();
-        let older = older.filter(|copy| copy.token.as_ref().is_none_or(|token| token.epoch < w.truth.epoch));
-        older.filter(|_| w.truth.holder == Some(id) && w.is_writable(id) && !w.truth.voters_empty).cloned()
-    };
-    if allowed(w).is_none() {
+    if older_copy(w, id).is_none() {
         return;
     }
     let others: Vec<usize> = (0..w.nodes.len()).filter(|other| *other != id).collect();
@@ -83,11 +81,32 @@ fn old_copy_back(w: &mut World, id: usize) {
     }
     let soon = w.millis(200, 1200);
     w.later(soon, move |w| {
-        let Some(copy) = allowed(w) else { return };
+        let Some(copy) = older_copy(w, id) else { return };
         lose_processes(w, id, SEC);
         note!(w, "n{id} postgres: somebody puts an older copy into its data directory");
         w.nodes[id].postgres.data = Some(copy);
+        w.faults.old_copy_under = Some(w.truth.epoch);
     });
+}
+
+/// A backup of this leader's from before its office; the other copies are whole.
+///
+/// Not one with the token that its copy bore when it took the epoch: that passes for a copy that was never promoted.
+fn older_copy(w: &World, id: usize) -> Option<Data> {
+    let epoch = w.etcd.kv.get(&w.keys.epoch())?;
+    let epoch: EpochRecord = serde_json::from_slice(&epoch.value).ok()?;
+    let whole = |other: usize| {
+        let postgres = &w.nodes[other].postgres;
+        postgres.data.is_some() && postgres.marks.unsynced.is_none()
+    };
+    let older = w.nodes[id].postgres.backup.as_ref().filter(|_| (0..w.nodes.len()).all(whole));
+    let older =
+        older.filter(|copy| copy.token.is_none() || copy.token != epoch.taken_with && !is_of(copy.token.as_ref(), &epoch));
+    older.filter(|_| w.truth.holder == Some(id) && w.is_writable(id) && !w.truth.voters_empty).cloned()
+}
+
+fn is_of(token: Option<&Token>, epoch: &EpochRecord) -> bool {
+    token.is_some_and(|token| token.epoch == epoch.epoch)
 }
 
 /// One follower has everything and has replayed little of it; the other, cut off before the leader is lost, has less.
@@ -103,13 +122,13 @@ fn replay_lags(w: &mut World, id: usize, lasts: Time) {
 }
 
 impl World {
-    /// An operator backs every standby up, now and then.
+    /// An operator backs every copy up once, as soon as it is a standby's.
     pub(super) fn back_up_copies(&mut self) {
         for id in 0..self.nodes.len() {
-            if let Some(copy) = self.standby_copy(id) {
-                self.nodes[id].postgres.backup = Some(copy);
+            if self.nodes[id].postgres.backup.is_none() {
+                self.nodes[id].postgres.backup = self.standby_copy(id);
             }
         }
-        self.after(15 * SEC, Self::back_up_copies);
+        self.after(4 * SEC, Self::back_up_copies);
     }
 }

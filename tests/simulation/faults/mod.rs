@@ -11,6 +11,7 @@ pub(crate) mod scenes;
 use crate::world::rng::Rng;
 use crate::world::{MS, SEC, Time, World, note};
 use kinds::Kind;
+use leaderl_decision::model::Epoch;
 use mixes::Mix;
 use std::collections::BTreeMap;
 
@@ -56,6 +57,8 @@ pub(crate) struct FaultState {
     healed: bool,
     /// An operator has switched failover off for this node for good.
     pub(crate) stays_off: Option<usize>,
+    /// The epoch whose leader's copy was replaced by an older one: nothing proves any more that it is complete.
+    pub(crate) old_copy_under: Option<Epoch>,
     recent: Vec<(Time, &'static str)>,
 }
 

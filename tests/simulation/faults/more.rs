@@ -236,7 +236,8 @@ impl World {
             })
         });
         let left = (0..self.nodes.len()).filter(|other| whole(*other)).count();
-        !self.is_writable(id) && left >= 2 && (by_voters || by_last)
+        let last_copy_is_old = self.faults.old_copy_under == Some(self.truth.epoch);
+        !self.is_writable(id) && left >= 2 && (by_voters || by_last) && !last_copy_is_old
     }
 
     fn record<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<T> {
