@@ -250,7 +250,6 @@ impl World {
         let claims = seat && txn.writes.len() > 1;
         let held = self.etcd.hold_renewals.is_some_and(|(whose, until)| whose == node && until > self.now);
         let late = if claims && self.etcd.slow_claims_until > self.now {
-            self.etcd.slow_claims_until = 0;
             self.millis(2500, 6000)
         } else if seat && !claims && held {
             self.millis(11_000, 14_000)
