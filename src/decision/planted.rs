@@ -169,7 +169,8 @@ planted_bugs! {
     FollowsOldEpoch = "follows-old-epoch",
     /// pg_rewind runs without the mark that says so. In `replication_plan::follow`.
     RewindWithoutMark = "rewind-without-mark",
-    /// The old PGDATA is deleted when a copy is swapped in. In the PostgreSQL adapter (`PostgresServer::swap_in`).
+    /// The old PGDATA is deleted when a copy is swapped in. In the PostgreSQL adapter (`Files::swap_in`), which its own tests see;
+    /// the simulator has a port of its own in the adapter's place, and plants it there.
     OldCopyDeleted = "old-copy-deleted",
 }
 

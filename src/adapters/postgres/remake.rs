@@ -5,6 +5,7 @@ use super::files::{Files, TOKEN};
 use crate::heart::protocol::ToolRequest;
 use crate::ports::PostgresError;
 use leaderl_decision::model::Epoch;
+use leaderl_decision::planted::{Planted, planted};
 use leaderl_decision::replication_plan::Source;
 use std::fs;
 use std::io;
@@ -95,9 +96,13 @@ impl Files {
         let (data, side) = (&self.layout.data, &self.layout.side);
         let attempt = || -> io::Result<()> {
             if fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some()) {
-                let old = free_name(data, epoch);
-                fs::rename(data, &old)?;
-                keep_with(&self.layout.control_copy, &old)?;
+                if planted(Planted::OldCopyDeleted) {
+                    fs::remove_dir_all(data)?;
+                } else {
+                    let old = free_name(data, epoch);
+                    fs::rename(data, &old)?;
+                    keep_with(&self.layout.control_copy, &old)?;
+                }
             } else {
                 match fs::remove_dir(data) {
                     Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -184,4 +189,57 @@ fn free_name(data: &Path, epoch: Epoch) -> PathBuf {
         candidate = named(format!(".old-{epoch}.{count}"));
     }
     candidate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::postgres::durable::Owner;
+    use crate::settings::Settings;
+    use crate::settings::secrets::Secret;
+    use leaderl_decision::model::NodeId;
+
+    /// A data directory with a file in it, and a finished copy beside it.
+    fn ready_to_swap(dir: &Path) -> Files {
+        let mut settings = Settings::default();
+        settings.postgres.data_dir = dir.join("data");
+        settings.node.state_dir = dir.join("state");
+        let owner = Owner { uid: 0, gid: 0, change: false };
+        let files = Files::new(settings, owner, NodeId("a0".repeat(16)), Secret("none".into()));
+        for (place, content) in [(&files.layout.data, "old"), (&files.layout.side, "new")] {
+            fs::create_dir(place).unwrap();
+            fs::write(place.join("PG_VERSION"), content).unwrap();
+        }
+        fs::write(&files.layout.control_copy, "before the rewind").unwrap();
+        fs::write(&files.layout.side_ready, "").unwrap();
+        files
+    }
+
+    fn content(path: &Path) -> Option<String> {
+        fs::read_to_string(path).ok()
+    }
+
+    /// Invariant I6: what was there is still there, beside what took its place.
+    fn swap(dir: &Path) -> (bool, bool) {
+        let mut files = ready_to_swap(dir);
+        files.swap_in(Epoch(7)).unwrap();
+        assert_eq!(content(&files.layout.data.join("PG_VERSION")).as_deref(), Some("new"));
+        assert!(!files.layout.side.exists() && !files.layout.side_ready.exists());
+        let old = dir.join("data.old-7");
+        let whole = content(&old.join("PG_VERSION")).as_deref() == Some("old");
+        (whole, content(&old.join("pg_control.before-rewind")).is_some())
+    }
+
+    #[test]
+    fn the_old_copy_is_kept_when_another_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(swap(dir.path()), (true, true), "the old copy, and what was saved from it");
+    }
+
+    #[test]
+    fn a_planted_bug_that_deletes_the_old_copy_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let _planted = Planted::OldCopyDeleted.plant();
+        assert_eq!(swap(dir.path()), (false, false));
+    }
 }

@@ -100,8 +100,8 @@ fn older_copy(w: &World, id: usize) -> Option<Data> {
         postgres.data.is_some() && postgres.marks.unsynced.is_none()
     };
     let older = w.nodes[id].postgres.backup.as_ref().filter(|_| (0..w.nodes.len()).all(whole));
-    let older =
-        older.filter(|copy| copy.token.is_none() || copy.token != epoch.taken_with && !is_of(copy.token.as_ref(), &epoch));
+    let older = older
+        .filter(|copy| copy.token.is_none() || copy.token != epoch.taken_with && !is_of(copy.token.as_ref(), &epoch));
     older.filter(|_| w.truth.holder == Some(id) && w.is_writable(id) && !w.truth.voters_empty).cloned()
 }
 

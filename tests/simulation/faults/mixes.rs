@@ -37,8 +37,10 @@ pub(super) const SHORT: &[u64] = &[300, 900, 2000, 3500, 6000];
 const LEASE: &[u64] = &[1500, 3500, 6000, 9000];
 
 /// The classes, by name.
-pub(crate) const CLASSES: &[&str] =
-    &["losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild", "copies", "adrift"];
+pub(crate) const CLASSES: &[&str] = &[
+    "losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild", "copies",
+    "adrift",
+];
 
 use Kind::*;
 

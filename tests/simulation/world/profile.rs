@@ -58,7 +58,8 @@ impl Profile {
         };
         let rates: Vec<u64> = (0..nodes).map(|_| one(&mut rng)).collect();
         // One clock that is far too slow: whoever has it leads long after the others have stopped waiting.
-        let rates = if adrift { (0..nodes).map(|id| if id == 0 { 400_000 } else { 2_000_000 }).collect() } else { rates };
+        let rates =
+            if adrift { (0..nodes).map(|id| if id == 0 { 400_000 } else { 2_000_000 }).collect() } else { rates };
         let ttl = if rng.one_in(6) { rng.between(4, 8) * SEC } else { 5 * SEC };
         // The longer D, the more an error of one renewal's round trip weighs against what is left.
         let ttl = if mix.edge_clocks && rng.percent(60) { 8 * SEC } else { ttl };
