@@ -212,7 +212,7 @@ fn claim_story(view: &ClusterView, position: Position, judged: &Completeness) ->
         Completeness::Complete { used, best, .. } => {
             let proof = format!("{} bid(s) prove that nothing acknowledged is elsewhere", used.len());
             if order_of(position) < order_of(*best) {
-                format!("{proof}, what was written up to {} is given up", best.lsn)
+                format!("{proof}, what was written up to {} on timeline {} is given up", best.lsn, best.timeline)
             } else {
                 proof
             }

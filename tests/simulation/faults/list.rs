@@ -122,6 +122,7 @@ kinds! {
         ReturnSlowly "return-slowly" 1,
         SwitchAtClaim "switch-at-claim" 1,
         HeldVoters "held-voters" 1,
+        ResignThenLose "resign-then-lose" 1,
     }
     apart {
         EtcdRestored "etcd-restored",

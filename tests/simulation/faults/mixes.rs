@@ -149,6 +149,7 @@ const MIXES: &[Class] = &[
         name: "rebuild",
         kinds: &[
             (LoseData, 6),
+            (ResignThenLose, 3),
             (LoseWal, 4),
             (LoseProcesses, 4),
             (ChaseProcesses, 3),

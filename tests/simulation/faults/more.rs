@@ -215,6 +215,18 @@ pub(super) fn lose_data(w: &mut World, id: usize) {
     w.nodes[id].postgres.marks.promised = Default::default();
 }
 
+/// A leader resigns in order with rows that nobody else has, and its disk is lost: before it is back, or after it has bid.
+pub(super) fn resign_then_lose(w: &mut World, id: usize, lasts: Time) {
+    apply(w, Kind::CutReplication, id, lasts.min(6 * SEC) + 4 * SEC);
+    let (resigns, comes_back) = (w.millis(100, 1500), w.rng.percent(60));
+    let lost = resigns + w.millis(300, 6000);
+    w.later(resigns, move |w| {
+        w.stop_daemon(id, false, comes_back);
+        w.undo(lasts + 8 * SEC, Scope::Process, id, move |w| w.start_daemon(id));
+    });
+    w.later(lost, move |w| lose_data(w, id));
+}
+
 impl World {
     /// Whether this node's copy may be lost for good: it is not the writer's, two whole copies are left (a second loss
     /// while the first is made good is more than three nodes promise to survive), and what was acknowledged can be proven by

@@ -125,6 +125,7 @@ fn apply_more(w: &mut World, kind: Kind, id: usize, lasts: Time) {
             kinds::apply(w, other, id, 3500 * MS);
         }
         Kind::OldPrimaryLives => old_primary_lives(w, id, lasts),
+        Kind::ResignThenLose => super::more::resign_then_lose(w, id, lasts),
         _ => {}
     }
 }
