@@ -3,7 +3,7 @@
 use super::look::Age::{self, Bidding, Fresh, Open};
 use super::moves::Move::{
     BackedUp, Commits, Cut, DaemonStarts, DiskLost, Fenced, Healed, Keep, KeyDeleted, LateCommit, Look, PowerBack,
-    PowerLost, Promoted, Renew, Restored, ToldToStop,
+    PowerLost, Promoted, Renew, Restored, Stopped, ToldToStop,
 };
 use super::script::Go;
 
@@ -120,4 +120,27 @@ pub(crate) const CLAIM_OUTLIVES_THE_STORE: &[Go] = &[
     Go(Restored, ""),
     Go(Healed(2), ""),
     Go(Commits(0), ""),
+];
+
+/// n1, with a commit that nobody else has, resigns in order, and its disk is lost.
+pub(crate) const RESIGNED_AND_LOST: &[Go] = &[
+    Go(Commits(0), ""),
+    Go(ToldToStop(0), ""),
+    look(0, Fresh, ""),
+    Go(Stopped(0), ""),
+    look(0, Fresh, "resign"),
+    Go(PowerLost(0), ""),
+    Go(DiskLost(0), ""),
+];
+
+/// The same after it has bid.
+pub(crate) const BID_AND_LOST: &[Go] = &[
+    Go(Commits(0), ""),
+    Go(ToldToStop(0), ""),
+    look(0, Fresh, ""),
+    Go(Stopped(0), ""),
+    look(0, Fresh, "resign"),
+    look(0, Fresh, "bid"),
+    Go(PowerLost(0), ""),
+    Go(DiskLost(0), ""),
 ];

@@ -75,14 +75,13 @@ live! {
         calm("leader lost and back").with(|b| (b.commits, b.crashes) = (0, 1)).and(|b| (b.voters, b.mortal) = (0b010, 1));
     crash: None, Whole, calm("any node lost and back").with(|b| b.crashes = 1);
     disk: None, Whole, strict("strict, any disk lost").with(|b| (b.crashes, b.disk_losses) = (1, 1));
-    // It may not lead again: alone, it would acknowledge what nobody else has.
     left: None, Led,
         calm("resigned, its disk lost").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 1, 1)).and(|b| {
-            (b.mortal, b.returns, b.switched_off) = (0b001, 0, 0b001);
+            (b.mortal, b.returns, b.begins) = (0b001, 0, begins::RESIGNED_AND_LOST);
         });
-    left_strict: None, Led,
-        strict("strict, resigned, its disk lost").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 1, 1)).and(|b| {
-            (b.mortal, b.returns, b.switched_off) = (0b001, 0, 0b001);
+    bid_and_lost: None, Led,
+        strict("strict, bid, its disk lost").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 1, 1)).and(|b| {
+            (b.mortal, b.returns, b.begins) = (0b001, 0, begins::BID_AND_LOST);
         });
     alone: None, Led,
         calm("alone, falls as it takes an epoch").with(|b| (b.commits, b.late, b.crashes) = (0, 1, 2)).and(|b| {
