@@ -124,8 +124,8 @@ planted_bugs! {
     VoterChangeIgnoresVoters = "voter-change-ignores-voters",
     /// Orders of an older epoch are obeyed. In the actors (PgReplicationActor, VipActor) and heart.
     EpochIgnored = "epoch-ignored",
-    /// A renewal that commits late turns a step-down back into a hold, and heart arms a fenced epoch. In
-    /// `election::step_down`, `election::hold` and `heart::guard`.
+    /// A renewal that commits late turns a step-down back into a hold, whatever has been shut meanwhile, and heart arms a
+    /// fenced epoch. In `election::step_down`, `election::hold` and `heart::guard`.
     LateRenewalRevives = "late-renewal-revives",
 
     // Promotion, demotion and fences.

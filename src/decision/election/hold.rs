@@ -144,7 +144,7 @@ fn trouble(hold: &Hold, facts: &Facts<'_>) -> Option<(Reason, Manner)> {
             return quick("no-gate", &format!("heart cannot keep the port gate: {why}"));
         }
         // By a daemon before this one, in the middle of stepping down.
-        if gate.closed_for.is_some_and(|closed| closed >= hold.epoch) {
+        if gate.closed_for.is_some_and(|closed| closed >= hold.epoch) && !planted(Planted::LateRenewalRevives) {
             return quick("gate-shut", "heart has shut the port gate of this epoch for good");
         }
     }

@@ -200,6 +200,7 @@ impl World {
         if matches!(answer, TxnAnswer::Committed { .. }) {
             let given_up = reply.is_given_up();
             self.truth_of_commit(txn, reply.node, given_up);
+            crate::oracles::holds::committed(self, txn, reply.node, reply.incarnation);
             self.etcd_apply_everywhere();
         }
         if self.etcd.members[member].up && !self.etcd.members[member].frozen {

@@ -49,6 +49,7 @@ pub(crate) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) {
         }
         Kind::KillPostmaster => w.kill_postmaster(id),
         Kind::KillPostgres => w.postgres_crashes(id),
+        Kind::FeedLate | Kind::AnswersLost | Kind::ReturnHeld => super::leases::apply(w, kind, id, lasts),
         _ if SCENES.iter().any(|(scene, _)| *scene == kind) || kind == Kind::EtcdRestored => {
             super::scenes::apply(w, kind, id, lasts)
         }

@@ -125,6 +125,9 @@ kinds! {
         ResignThenLose "resign-then-lose" 1,
     }
     apart {
+        FeedLate "feed-late",
+        AnswersLost "answers-lost",
+        ReturnHeld "return-held",
         EtcdRestored "etcd-restored",
         SleepsThrough "sleeps-through",
         RebuiltThenLost "rebuilt-then-lost",

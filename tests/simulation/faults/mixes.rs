@@ -39,7 +39,7 @@ const LEASE: &[u64] = &[1500, 3500, 6000, 9000];
 /// The classes, by name.
 pub(crate) const CLASSES: &[&str] = &[
     "losses", "lease", "voters", "untimed", "rebuild", "switches", "late", "restored", "async", "wild", "copies",
-    "adrift",
+    "adrift", "feeds", "returns",
 ];
 
 use Kind::*;
@@ -251,6 +251,31 @@ const MIXES: &[Class] = &[
         spans: SHORT,
         edge_clocks: false,
         leader: 75,
+    },
+    // A renewal's way from etcd to heart is interrupted, with clocks at the edge of what is tolerated.
+    Class {
+        name: "feeds",
+        kinds: &[
+            (FeedLate, 6),
+            (AnswersLost, 6),
+            (LateAnswersThenFreeze, 1),
+            (KillDaemon, 2),
+            (Demote, 2),
+            (Promote, 1),
+        ],
+        gap_ds: 80,
+        spans: LEASE,
+        edge_clocks: true,
+        leader: 95,
+    },
+    // Followers go and come back, and the daemon that makes them voters again ends meanwhile.
+    Class {
+        name: "returns",
+        kinds: &[(ReturnHeld, 6), (ReturnSlowly, 2), (KillDaemon, 1), (LagOne, 1)],
+        gap_ds: 100,
+        spans: SHORT,
+        edge_clocks: false,
+        leader: 90,
     },
 ];
 

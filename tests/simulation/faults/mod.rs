@@ -2,6 +2,7 @@
 
 mod copies;
 pub(crate) mod kinds;
+mod leases;
 mod list;
 pub(crate) mod mixes;
 mod more;
@@ -53,6 +54,8 @@ pub(crate) struct FaultState {
     switched_off: BTreeMap<usize, Time>,
     undos: BTreeMap<u64, Undo>,
     ambushes: Vec<scenes::Ambush>,
+    /// Whoever sends the put of voters that is held up next loses its daemon and its followers.
+    loses_followers: bool,
     /// No further fault comes.
     healed: bool,
     /// An operator has switched failover off for this node for good.
@@ -200,6 +203,7 @@ impl World {
         self.etcd.slow_claims_until = 0;
         self.etcd.hold_renewals = None;
         self.faults.ambushes.clear();
+        self.faults.loses_followers = false;
         self.etcd.late_answers.clear();
         self.etcd.late_requests.clear();
         let undos = std::mem::take(&mut self.faults.undos);

@@ -328,7 +328,9 @@ impl World {
     /// A put of voters has just been held up: what must not follow from it follows now.
     pub(crate) fn voters_held_up(&mut self, id: usize, late: Time) {
         self.etcd.hold_voters = None;
-        if std::mem::take(&mut self.etcd.hold_any_voters) {
+        if std::mem::take(&mut self.faults.loses_followers) {
+            self.return_is_held(id);
+        } else if std::mem::take(&mut self.etcd.hold_any_voters) {
             let loss = self.millis(0, 900);
             self.later(loss, move |w| lose_processes(w, id, 14 * SEC));
         } else if self.rng.percent(70) {

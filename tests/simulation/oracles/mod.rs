@@ -1,15 +1,17 @@
 //! The oracles: predicates over the whole world after every event, on global truth, never on a node's belief.
 
+pub(crate) mod holds;
 pub(crate) mod liveness;
 pub(crate) mod orders;
 pub(crate) mod promotion;
 pub(crate) mod records;
+mod voters;
 pub(crate) mod writers;
 
 use crate::postgres::Row;
 use crate::world::{Time, World, note};
 use leaderl_decision::model::Epoch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What really happened, and what of it must never have.
 #[derive(Default)]
@@ -25,6 +27,10 @@ pub(crate) struct Truth {
     pub(crate) recorded: BTreeMap<u32, (Epoch, usize)>,
     pub(crate) epoch: Epoch,
     pub(crate) holder: Option<usize>,
+    /// Which incarnation of a node's daemon last committed a claim or a renewal there.
+    pub(crate) renewed_by: BTreeMap<usize, u64>,
+    /// Epochs under which a server has left recovery.
+    pub(crate) promoted: BTreeSet<Epoch>,
     /// The newest timeline under which anything was acknowledged.
     pub(crate) newest_ack: Option<(u32, Time)>,
     /// Last time this node's PostgreSQL had nobody to end it: daemon and heart both stopped, or the machine paused.

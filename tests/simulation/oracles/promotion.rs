@@ -10,6 +10,7 @@ pub(crate) fn check(w: &mut World, id: usize) {
     let Some(data) = w.nodes[id].postgres.data.as_ref() else { return };
     let (timeline, intact) = (data.timeline, data.intact);
     let token = data.token.clone();
+    super::holds::promoted(w, id);
     if w.truth.holder != Some(id) && !w.profile.wild_clocks {
         // It may have lost the key after the order; then its deadline must end it. Nobody else may hold it already.
         if let Some(other) = w.truth.holder.filter(|_| !super::writers::was_unguarded(w, id)) {

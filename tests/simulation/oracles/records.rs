@@ -94,6 +94,7 @@ impl World {
         }
         if !claims {
             self.counts.voter_changes += 1;
+            super::voters::changed(self, &record);
             if let Some(holder) = self.truth.holder {
                 self.spring(On::Voters, holder);
             }

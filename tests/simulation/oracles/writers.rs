@@ -74,6 +74,7 @@ pub(crate) fn acknowledged(w: &mut World, id: usize, timeline: u32, row: Row, ls
         );
         w.violate("I1", text);
     }
+    super::voters::acknowledged(w, id, row);
     if w.truth.newest_ack.is_none_or(|(newest, _)| timeline >= newest) {
         w.truth.newest_ack = Some((timeline, w.now));
     }
@@ -95,6 +96,7 @@ pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
         w.violate("I8", format!("/leader is 200 on {saying_yes:?} at once"));
     }
     for id in saying_yes {
+        super::holds::serves(w, *id);
         let writes = w.is_writable(*id) || w.truth.last_writer_seen.get(id).is_some_and(|at| w.now - at < SEC / 2);
         if !writes && !w.profile.wild_clocks {
             w.violate("I8", format!("/leader is 200 on n{id}, whose PostgreSQL is no primary"));

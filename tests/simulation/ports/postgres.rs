@@ -3,8 +3,8 @@
 use super::asking::{Done, unfit};
 use crate::faults::scenes::On;
 use crate::postgres::Receiver;
-use crate::world::World;
 use crate::world::reply::Line;
+use crate::world::{MS, World};
 use async_trait::async_trait;
 use leaderl::heart::protocol::{PostgresStart, ToolRequest};
 use leaderl::ports::*;
@@ -301,6 +301,7 @@ impl PostgresServer for SimPostgres {
 
     async fn promote(&self, limit: Duration) -> Done<()> {
         self.statement("promote", limit, |w, node| {
+            crate::oracles::holds::promotes(w, node);
             w.promote_server(node);
             Some(())
         })
@@ -311,7 +312,9 @@ impl PostgresServer for SimPostgres {
 
     async fn end_predecessors(&self, limit: Duration) -> Done<()> {
         let ended = self.until(limit, |w, node| {
-            let server = w.nodes[node].postgres.server.as_ref()?;
+            let server = w.nodes[node].postgres.server.as_mut()?;
+            // Told to end; it is seen gone a moment later.
+            server.predecessor_until = server.predecessor_until.min(w.now + 20 * MS);
             (w.now >= server.predecessor_until).then_some(())
         });
         ended.await.ok_or(PostgresError::TimedOut { what: "ending sessions".into(), limit })

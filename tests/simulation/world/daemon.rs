@@ -85,6 +85,12 @@ impl World {
         node.daemon.frozen = false;
         node.daemon.held.clear();
         note!(self, "n{id} daemon is killed ({why})");
+        // A backend hears of its client's end only when it has something to say.
+        let statement = if self.rng.one_in(3) { self.millis(50, 6000) } else { 0 };
+        let until = self.now + statement;
+        if let Some(server) = self.nodes[id].postgres.server.as_mut() {
+            server.predecessor_until = server.predecessor_until.max(until);
+        }
         self.after_daemon(id);
     }
 

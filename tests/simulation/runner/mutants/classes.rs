@@ -10,14 +10,11 @@ pub(super) fn class_of(bug: Planted) -> u64 {
         | R13LsnAlone | OlderBidCounts | LesserBidCampaigns | SyncSetNotChecked | OneBidIsEnough
         | NamesAfterPromotion | PromoteBeforeHistory => "losses",
         DeadlineFromReply
-        | T0OfLaterAttempt
         | RenewalTakenOnFaith
         | TakeoverByHoldersClock
-        | LateRenewalRevives
         | PromoteUnarmed
         | VipBeforeWritable
         | ResignBeforeReaped
-        | RelativeDeadline
         | VipRefreshUnchecked
         | FenceLeavesBackends
         | TwoDaemons
@@ -26,11 +23,8 @@ pub(super) fn class_of(bug: Planted) -> u64 {
         | StaleLeaderAnswer
         | AbsentKeyIsVacancy
         | R8BidsOnAbsentKey
-        | R11AdoptsWithoutRenewal
         | EpochIgnored => "lease",
-        R2NoOwnPut
-        | R3PredecessorsLive
-        | R3NamesUnproven
+        R3NamesUnproven
         | RemovedInEtcdFirst
         | AddedInPostgresFirst
         | DegradedInPostgresFirst
@@ -45,6 +39,10 @@ pub(super) fn class_of(bug: Planted) -> u64 {
         R11HoldAfterVacancy | CreateRevisionAsToken | VoterChangeIgnoresEpoch | VoterChangeIgnoresVoters => "late",
         WentBackIgnored => "restored",
         LagIgnored => "async",
+        T0OfLaterAttempt | RelativeDeadline | LateRenewalRevives | R11AdoptsWithoutRenewal | R3PredecessorsLive => {
+            "feeds"
+        }
+        R2NoOwnPut => "returns",
     };
     CLASSES.iter().position(|class| *class == name).map_or(0, |at| at as u64 + 1)
 }
@@ -72,9 +70,6 @@ pub(super) fn not_here(bug: Planted) -> Option<&'static str> {
              revision; only a restored etcd that hands out the same revisions of `leader`, `voters` and `epoch` again tells the \
              difference (`tests/model` has that run)",
         );
-    }
-    if bug == R3PredecessorsLive {
-        return Some("names are a file that the daemon itself writes, no statement of a session left over");
     }
     None
 }
