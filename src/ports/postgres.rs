@@ -78,7 +78,7 @@ pub trait PostgresServer: Send + Sync {
 
     // ------------------------------------------------------------------------------------------ start, configuration
 
-    /// Writes configuration and `standby.signal`; strips managed keys from postgresql.auto.conf.
+    /// Writes configuration, [`SyncNames::of_nobody`] and `standby.signal`; strips managed keys from postgresql.auto.conf.
     async fn prepare_start(&self) -> Result<(), PostgresError>;
     /// How heart starts the postmaster.
     fn start_request(&self) -> Result<PostgresStart, PostgresError>;

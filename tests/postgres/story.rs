@@ -117,6 +117,8 @@ async fn first_leader(a: &Node, cluster: &mut Cluster) {
     took("start and first detach proof", detach(a, 1).await);
     let (_, at) = a.report().detached.expect("detached");
     assert_eq!((at.epoch, at.timeline), (Epoch(0), Timeline(1)));
+    let row = a.client().await.query_one("show synchronous_standby_names", &[]).await.expect("a setting");
+    assert_eq!(row.get::<_, String>(0), "ANY 1 (\"nobody\")", "commits wait from the first one on");
     took("first epoch: lead ordered to writable", cluster.lead(a, 1, 2, &[]).await);
     took("names proven (with two checkpoints)", set_names(a, 1, &[]).await);
     assert_eq!(a.primary().timeline, Timeline(2));

@@ -146,7 +146,7 @@ impl Files {
         durable::replace(&self.layout.conf_file("sync.conf"), text.as_bytes(), Some(self.owner))
     }
 
-    /// Writes all that a start needs. Never touches an existing `sync.conf` or `upstream.conf`.
+    /// Writes all that a start needs. Never touches an existing `upstream.conf`.
     pub(super) fn prepare_start(&mut self) -> Result<(), PostgresError> {
         let data = self.layout.data.clone();
         self.prepare_conf()?;
@@ -155,6 +155,7 @@ impl Files {
         {
             durable::replace(&data.join("postgresql.auto.conf"), stripped.as_bytes(), Some(self.owner))?;
         }
+        self.write_sync_names(&SyncNames::of_nobody())?;
         self.forget_log();
         durable::replace(&data.join("standby.signal"), b"", Some(self.owner))
     }

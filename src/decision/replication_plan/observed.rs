@@ -139,6 +139,17 @@ pub struct SyncNames {
     pub quorum: u32,
 }
 
+impl SyncNames {
+    /// What every server starts with: a name that nobody bears.
+    ///
+    /// The checkpointer alone switches on that commits wait at all, as it begins or when it next reads the configuration. A
+    /// standby that began without names, and is promoted before its checkpointer has read those of its epoch, lets commits
+    /// pass that no other node has. One that began with this name lets none pass before it has read them.
+    pub fn of_nobody() -> Self {
+        Self { names: [NodeId("nobody".to_owned())].into(), quorum: 1 }
+    }
+}
+
 /// `marks/unsynced.json`: this copy is being remade, or was and has not yet caught up with the holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnsyncedMark {

@@ -52,6 +52,7 @@ impl PostgresServer for SimPostgres {
                 postgres.marks.upstream = Upstream::Sentinel { revision: Revision(0), name };
             }
             postgres.marks.refusal = None;
+            postgres.marks.sync_names = SyncNames::of_nobody();
             if let Some(data) = postgres.data.as_mut() {
                 data.standby_signal = true;
             }
