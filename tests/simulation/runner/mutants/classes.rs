@@ -66,9 +66,8 @@ pub(super) fn not_here(bug: Planted) -> Option<&'static str> {
     }
     if bug == ClaimIgnoresBids {
         return Some(
-            "a bid cannot become untrue at its revision of `leader`, which the claim compares, for its bidder has promised that \
-             revision; only a restored etcd that hands out the same revisions of `leader`, `voters` and `epoch` again tells the \
-             difference (`tests/model` has that run)",
+            "a bid cannot become untrue at its revision of `leader`, which the claim compares: its bidder has promised it. Only an \
+             etcd restored within the lease of a leader that does not notice tells the difference; `tests/model` has that run",
         );
     }
     None
