@@ -3,7 +3,7 @@
 use crate::board::{ElectionView, HealthView};
 use crate::context::NodeContext;
 use leaderl_decision::cluster::ClusterView;
-use leaderl_decision::model::{Lsn, NodeId, ServiceName, Timestamp};
+use leaderl_decision::model::{Lsn, NodeId, Position, ServiceName, Timestamp};
 use leaderl_decision::postgres_report::{PostgresReport, PostgresState};
 use leaderl_decision::records::{AgedReason, NodeStatus, SCHEMA};
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ fn build(inputs: &Inputs<'_>) -> NodeStatus {
         partially_synced: postgres.unsynced.is_some(),
         eligible: known && nothing_against && postgres.unsynced.is_none() && postgres.no_start.is_none(),
         reasons: election.reasons.iter().map(aged).collect(),
-        position: postgres.position,
+        position: position(inputs),
         lag_bytes: lag,
         system_identifier: postgres.system_identifier.clone(),
         health: inputs.health.iter().map(|(name, health)| (name.to_string(), health_word(health))).collect(),
@@ -88,6 +88,23 @@ fn build(inputs: &Inputs<'_>) -> NodeStatus {
         writable: election.writable,
         serves: election.serves,
     }
+}
+
+/// As known, or as published before while PostgreSQL cannot say: a leader's last word is what `async` measures others by, and
+/// must not go when its daemon begins anew.
+fn position(inputs: &Inputs<'_>) -> Option<Position> {
+    let published = || inputs.view.nodes.get(inputs.guid).and_then(|seen| seen.record.position);
+    let before = match &inputs.postgres.state {
+        PostgresState::Unknown
+        | PostgresState::Down { initialised: true }
+        | PostgresState::Starting
+        | PostgresState::Stopping => published(),
+        PostgresState::Down { initialised: false }
+        | PostgresState::Standby { .. }
+        | PostgresState::Promoting { .. }
+        | PostgresState::Primary(_) => None,
+    };
+    inputs.postgres.position.or(before)
 }
 
 fn pg_word(postgres: &PostgresReport, lag: Option<u64>) -> &'static str {
@@ -148,7 +165,8 @@ pub(super) fn differ(posted: &NodeStatus, now: &NodeStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leaderl_decision::model::{Epoch, Position, Reason, Timeline};
+    use leaderl_decision::cluster::Seen;
+    use leaderl_decision::model::{Epoch, Reason, Revision, Timeline};
 
     fn inputs<'a>(guid: &'a NodeId, view: &'a ClusterView) -> Inputs<'a> {
         let leads = Reason::new("other-leads", "backend-2 leads");
@@ -184,6 +202,19 @@ mod tests {
         unsynced.postgres.unsynced = Some("base copy".into());
         let status = build(&unsynced);
         assert_eq!((status.pg.as_str(), status.partially_synced, status.eligible), ("syncing", true, false));
+    }
+
+    #[test]
+    fn a_daemon_that_begins_anew_does_not_take_back_how_far_its_node_had_come() {
+        let (guid, mut view) = (NodeId("a".repeat(32)), ClusterView::default());
+        let before = build(&inputs(&guid, &view));
+        let seen = Seen { record: before.clone(), revision: Revision(7), at: Timestamp(0) };
+        view.nodes.insert(guid.clone(), seen);
+        let mut anew = inputs(&guid, &view);
+        (anew.postgres.state, anew.postgres.position) = (PostgresState::Unknown, None);
+        assert_eq!(build(&anew).position, before.position, "PostgreSQL has not been asked yet");
+        anew.postgres.state = PostgresState::Down { initialised: false };
+        assert_eq!(build(&anew).position, None, "its data are gone");
     }
 
     #[test]
