@@ -13,8 +13,7 @@ fn not_refuted() -> Vec<(Planted, Bounds, &'static str)> {
     let quiet = |bug: Planted| Bounds::quiet(bug.name());
     let epoch = Planted::VoterChangeIgnoresEpoch;
     let rebuilt = Planted::R7VoterRebuilt;
-    let [after, adopts, revives] =
-        [Planted::R11HoldAfterVacancy, Planted::R11AdoptsWithoutRenewal, Planted::LateRenewalRevives];
+    let [after, adopts] = [Planted::R11HoldAfterVacancy, Planted::R11AdoptsWithoutRenewal];
     let door = "heart's door, which opens once for an epoch, refuses what this rule refuses; without the door it is refuted above";
     let just_won = |bug| quiet(bug).timed().pair().and(|b| b.just_won = true);
     vec![
@@ -36,7 +35,6 @@ fn not_refuted() -> Vec<(Planted, Bounds, &'static str)> {
             }),
             door,
         ),
-        (revives, quiet(revives).timed().with(|b| (b.late, b.stops) = (1, 1)), door),
     ]
 }
 

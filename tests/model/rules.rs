@@ -123,7 +123,7 @@ rules! {
     create_revision: CreateRevisionAsToken, "at once", quiet().timed().with(|b| (b.late, b.fences) = (1, 1)), FENCED;
     ignores_voters: VoterChangeIgnoresVoters, "none of the voters", quiet().with(|b| (b.late, b.cuts) = (1, 2)), REMOVED_LATE;
     revives: LateRenewalRevives, "promoted before",
-        quiet().timed().with(|b| (b.late, b.stops) = (1, 1)).and(|b| b.doorless = true);
+        quiet().timed().with(|b| (b.late, b.stops) = (1, 1));
     unarmed: PromoteUnarmed, "at once", quiet().timed().with(|b| (b.fences, b.doubts, b.crashes) = (1, 1, 1)), LEADS_AGAIN;
     names_after: NamesAfterPromotion, "none of the voters", quiet();
     vip_early: VipBeforeWritable, "VIP", quiet().timed().with(|b| b.crashes = 1);
