@@ -2,7 +2,7 @@
 
 use super::begins;
 use super::bounds::Bounds;
-use super::explore::reaches;
+use super::explore::{explore, reaches};
 use super::first;
 use super::properties::Goal;
 use super::story;
@@ -43,6 +43,23 @@ fn calm(name: &'static str) -> Bounds {
 
 fn strict(name: &'static str) -> Bounds {
     calm(name).and(|b| b.mode = ReplicationMode::Strict)
+}
+
+/// What stands still without the rule loses nothing: a leader that takes a rebuilt copy for a complete one too soon.
+#[test]
+fn r7_votes_loses_nothing() {
+    let _planted = Planted::R7UnsyncedVotes.plant();
+    let lost = |name| Bounds::quiet(name).with(|b| (b.crashes, b.disk_losses) = (2, 1));
+    let copied = |mode| {
+        lost("copy cut").with(|b| b.daemon_crashes = 1).and(|b| {
+            (b.mode, b.voters, b.cuts_in_passes, b.begins) = (mode, 0b100, true, begins::COPY_CUT);
+        })
+    };
+    for bounds in [lost("disk lost"), copied(ReplicationMode::Quorum), copied(ReplicationMode::Strict)] {
+        let report = explore(&Bounds { most_states: 60_000, ..bounds });
+        println!("{report}");
+        assert!(report.broken.is_none(), "{report}");
+    }
 }
 
 macro_rules! live {

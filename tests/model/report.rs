@@ -112,7 +112,8 @@ fn report() {
 fn shipped() -> Vec<&'static str> {
     println!("\nThe shipped decisions\n");
     let (mut broken, mut complete, mut states, mut moves, mut of) = (Vec::new(), 0, 0, 0, 0);
-    for bounds in sets::large() {
+    let wanted = std::env::var("SETS").unwrap_or_default();
+    for bounds in sets::large().into_iter().filter(|bounds| bounds.name.contains(&wanted)) {
         let bounds = Bounds { most_states: most_states(), ..bounds };
         let report = explore(&bounds);
         println!("{report}");

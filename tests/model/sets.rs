@@ -79,6 +79,14 @@ pub(crate) fn small() -> Vec<Bounds> {
         timed("timed: handover").with(|b| b.stops = 1),
         timed("timed: postmaster killed").with(|b| b.postgres_crashes = 1),
         timed("timed: key deleted").with(|b| b.deletes = 1),
+        untimed("untimed: resigned, disk lost, crash").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 2, 1)).and(
+            |b| {
+                b.begins = begins::RESIGNED_AND_LOST;
+            },
+        ),
+        untimed("untimed: bid, disk lost, crash").with(|b| (b.stops, b.crashes, b.disk_losses) = (1, 2, 1)).and(|b| {
+            b.begins = begins::BID_AND_LOST;
+        }),
         timed("timed: late transaction").with(|b| b.late = 1),
         untimed("untimed: nothing"),
         timed("strict, timed: crash").with(|b| b.crashes = 1).and(mode(ReplicationMode::Strict)),
