@@ -45,7 +45,10 @@ async fn frozen(case: &mut Case, tenths: u32, after: After) -> Outcome<()> {
             // It notices by itself; nobody has to tell it.
             let noticed = |inside: &crate::cluster::inside::Inside| {
                 let log = inside.logged_since(mark);
-                ["fenced", "hold-lost", "lease-in-doubt", "deposed"].iter().any(|word| log.contains(word))
+                let causes =
+                    ["no renewal confirmed", "has fenced this epoch", "is held by another", "is not ours any more"];
+                log.lines()
+                    .any(|line| line.contains("stepping-down") && causes.iter().any(|cause| line.contains(cause)))
             };
             inside.until("that it lost its epoch, in its log", Duration::from_secs(10), noticed).await
         }
