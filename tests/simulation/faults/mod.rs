@@ -62,6 +62,8 @@ pub(crate) struct FaultState {
     pub(crate) stays_off: Option<usize>,
     /// The epoch whose leader's copy was replaced by an older one: nothing proves any more that it is complete.
     pub(crate) old_copy_under: Option<Epoch>,
+    /// A scene that nothing else of its class may disturb goes on until then.
+    pub(crate) scene_until: Time,
     recent: Vec<(Time, &'static str)>,
 }
 

@@ -37,18 +37,20 @@ pub(super) fn apply(w: &mut World, kind: Kind, id: usize, lasts: Time) -> bool {
     true
 }
 
-/// An operator wants the slow one to lead, and it does.
+/// An operator wants the slow one to lead, and it does. One scene at a time: each needs the leader to itself.
 fn while_it_leads(w: &mut World, id: usize, then: impl FnOnce(&mut World) + Send + 'static) {
+    let begin = |w: &mut World, then: Box<dyn FnOnce(&mut World) + Send>| {
+        if w.truth.holder == Some(SLOW) && w.now > w.faults.scene_until {
+            w.faults.scene_until = w.now + 15 * SEC;
+            then(w);
+        }
+    };
     if w.truth.holder == Some(SLOW) {
-        return then(w);
+        return begin(w, Box::new(then));
     }
     w.order_promote(id, SLOW);
     let wait = w.millis(3500, 5500);
-    w.later(wait, move |w| {
-        if w.truth.holder == Some(SLOW) {
-            then(w);
-        }
-    });
+    w.later(wait, move |w| begin(w, Box::new(then)));
 }
 
 /// Daemon and heart of the leader stand still; its PostgreSQL goes on.
