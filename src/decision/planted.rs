@@ -131,7 +131,8 @@ planted_bugs! {
     // Promotion, demotion and fences.
     /// PostgreSQL is promoted before heart is armed. In `election::hold`, `replication_plan::lead`.
     PromoteUnarmed = "promote-unarmed",
-    /// The synchronous names of V' are not set before promotion. In `replication_plan::lead`.
+    /// The synchronous names of V' are not set before promotion, nor any before the start. In `replication_plan::lead`,
+    /// `SyncNames::of_nobody`.
     NamesAfterPromotion = "names-after-promotion",
     /// The VIP is assigned as soon as the key is held. In `election::hold`.
     VipBeforeWritable = "vip-before-writable",
