@@ -32,16 +32,16 @@ pub struct GateFacts {
 }
 
 impl Facts<'_> {
-    /// Whether heart should have fenced this epoch by D/10 ago and says nothing of it: it stands still.
+    /// Whether heart should have fenced this epoch by D/30 ago and says nothing of it: it stands still.
     pub(super) fn heart_missed_its_deadline(&self, epoch: Epoch) -> bool {
         self.heart_overslept() == Some(epoch)
     }
 
-    /// The epoch that heart should have fenced by D/10 ago, if it says nothing of that.
+    /// The epoch that heart should have fenced by D/30 ago, if it says nothing of that.
     pub(super) fn heart_overslept(&self) -> Option<Epoch> {
         let heart = self.heart?;
         let (epoch, _, deadline) = heart.armed.as_ref()?;
-        let late = self.now >= deadline.plus(self.timing.renewal_period());
+        let late = self.now >= deadline.plus(self.timing.heart_grace());
         (late && heart.fenced.is_none_or(|fenced| fenced < *epoch)).then_some(*epoch)
     }
 

@@ -102,7 +102,7 @@ pub(super) fn step(mut down: SteppingDown, event: &Event, facts: &Facts<'_>) -> 
     }
     // heart may freeze during an orderly stop as well: then nothing but its death ends PostgreSQL. Once no renewal is sent to
     // it any more, only its deadline tells; what it said before this node stood still itself is given time to be replaced.
-    let has_time_passed = !down.planned && facts.now.since(down.since) >= facts.timing.renewal_period();
+    let has_time_passed = !down.planned && facts.now.since(down.since) >= facts.timing.heart_grace();
     let stands_still = has_time_passed && facts.heart_missed_its_deadline(down.hold.epoch);
     let kill_heart = (*event == Event::HeartSilent || stands_still) && down.phase != DownPhase::Vacating;
     let (state, mut commands) = match down.phase {

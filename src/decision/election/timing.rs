@@ -20,6 +20,12 @@ impl Timing {
         self.ttl * 2 / 3
     }
 
+    /// How long heart may say nothing of a deadline that has passed: D/30. With clocks that differ by 1.4 others count D as
+    /// 0.714 D of this node's, and what does not fence itself must be ended before.
+    pub fn heart_grace(self) -> Duration {
+        self.ttl / 30
+    }
+
     /// Renewals are sent this often: D/10.
     pub fn renewal_period(self) -> Duration {
         self.ttl / 10

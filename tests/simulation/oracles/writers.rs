@@ -27,7 +27,9 @@ pub(crate) fn note_unguarded(w: &mut World) {
         let node = &w.nodes[id];
         // A daemon that could not attach to a stopped heart does not know its process, and so cannot end it.
         let could_end_it = w.daemon_moves(id) && node.heart.attachment.is_attached();
-        if node.paused || node.heart.frozen && !could_end_it {
+        // A backend that was busy when its postmaster was killed outlives heart, until the next heart sweeps what is left.
+        let left_over = node.postgres.orphan_answers_until > w.now && !node.heart.runs();
+        if node.paused || node.heart.frozen && !could_end_it || left_over {
             w.truth.unguarded.insert(id, w.now);
         }
     }

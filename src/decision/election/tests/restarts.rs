@@ -81,10 +81,10 @@ fn who_holds_nothing_ends_a_heart_that_slept_through_the_deadline_of_a_daemon_be
     // etcd is not heard: nothing can be adopted, and nobody else will tell this heart anything.
     let view = world.view.take();
     world.heart.as_mut().unwrap().armed = Some((hold.epoch, hold.nonce.clone(), world.now));
-    world.pass(499);
+    world.pass(166);
     assert!(!kills(&world, State::Undecided) && !kills(&world, observing()), "its word may be under way");
     world.pass(1);
-    assert!(kills(&world, State::Undecided) && kills(&world, observing()), "two thirds and a tenth of D are over");
+    assert!(kills(&world, State::Undecided) && kills(&world, observing()), "two thirds and a thirtieth of D are over");
     world.view = view;
     world.held_by(1, "n1-won", 90);
     assert!(kills(&world, observing()), "somebody else leads already");

@@ -276,7 +276,7 @@ fn a_heart_that_misses_its_own_deadline_is_killed() {
     let (state, commands) = world.look(state);
     assert!(matches!(&state, State::SteppingDown(down) if !down.planned));
     assert!(!commands.contains(&Command::KillHeart), "its word may be under way: {commands:?}");
-    world.pass(499);
+    world.pass(166);
     let (state, commands) = world.look(state);
     assert!(!commands.contains(&Command::KillHeart), "{commands:?}");
     world.pass(1);
