@@ -1,10 +1,11 @@
 //! A server's life: started as a standby, recovering, promoted, told to end, killed.
 
+use super::replication::Reads;
 use super::wal::Ended;
 use super::{Phase, Receiver, Server, What};
 use crate::faults::scenes::On;
 use crate::world::node::Disk;
-use crate::world::{MS, SEC, World, note};
+use crate::world::{MS, SEC, Time, World, note};
 use leaderl_decision::model::Lsn;
 use std::collections::BTreeSet;
 
@@ -309,13 +310,13 @@ impl World {
         let Some(server) = self.nodes[id].postgres.server.as_mut() else { return };
         server.reloads += 1;
         let pid = server.pid;
-        let streams: Vec<u64> = server.senders.iter().map(|sender| sender.stream).collect();
         let slow = self.nodes[id].postgres.slow_reload;
         let postmaster = self.micros(100, 4000) + if slow > 0 { self.micros(0, slow / 4000) } else { 0 };
         self.after(postmaster, move |w| {
             let names = w.nodes[id].postgres.marks.sync_names.clone();
             if let Some(server) = w.nodes[id].postgres.server.as_mut().filter(|server| server.pid == pid) {
                 server.names = names;
+                w.senders_reload(id, pid, slow);
             }
         });
         let startup = self.millis(1, 20) + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
@@ -323,9 +324,15 @@ impl World {
         let checkpointer = if self.rng.one_in(30) { self.millis(20, 500) } else { self.millis(1, 15) };
         let checkpointer = checkpointer + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
         self.after(postmaster + checkpointer, move |w| w.checkpointer_reads_names(id, pid));
+    }
+
+    /// The postmaster hands the signal on to every walsender that there is now.
+    fn senders_reload(&mut self, id: usize, pid: u32, slow: Time) {
+        let Some(server) = self.nodes[id].postgres.server.as_ref() else { return };
+        let streams: Vec<u64> = server.senders.iter().map(|sender| sender.stream).collect();
         for stream in streams {
             let sender = self.millis(1, 30) + if slow > 0 { self.micros(0, slow / 1000) } else { 0 };
-            self.after(postmaster + sender, move |w| w.sender_reads_names(id, pid, stream, None));
+            self.after(sender, move |w| w.sender_reads_names(id, pid, stream, Reads::File));
         }
     }
 

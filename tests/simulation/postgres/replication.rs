@@ -16,6 +16,15 @@ pub(super) const KEEPALIVE: Time = 800 * MS;
 /// Records of one message.
 const BATCH: usize = 64;
 
+/// Where a walsender takes its names from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reads {
+    /// Its postmaster, as it is forked.
+    Inherited,
+    /// The file, when it is signalled.
+    File,
+}
+
 impl World {
     /// The node that has this address.
     pub(crate) fn host_of(&self, source: &Source) -> Option<usize> {
@@ -188,23 +197,25 @@ impl World {
         self.after(KEEPALIVE, move |w| w.keep_stream_alive(source_id, source_pid, stream));
         // It reads its names as it begins to stream.
         let wait = self.millis(1, 15);
-        let inherited = self.nodes[source_id].postgres.server.as_ref().map(|server| server.names.clone());
-        self.after(wait, move |w| w.sender_reads_names(source_id, source_pid, stream, inherited));
+        self.after(wait, move |w| w.sender_reads_names(source_id, source_pid, stream, Reads::Inherited));
     }
 
-    /// A walsender takes names over: those its postmaster had, or those in the file now.
-    pub(crate) fn sender_reads_names(&mut self, source_id: usize, pid: u32, stream: u64, names: Option<SyncNames>) {
+    /// A walsender takes names over.
+    pub(crate) fn sender_reads_names(&mut self, source_id: usize, pid: u32, stream: u64, from: Reads) {
         let file = self.nodes[source_id].postgres.marks.sync_names.clone();
         let Some(server) = self.nodes[source_id].postgres.server.as_mut().filter(|server| server.pid == pid) else {
             return;
         };
-        let frozen = server.frozen;
+        let (frozen, inherited) = (server.frozen, server.names.clone());
         let Some(sender) = server.senders.iter_mut().find(|sender| sender.stream == stream) else { return };
         if sender.frozen || frozen {
-            self.after(50 * MS, move |w| w.sender_reads_names(source_id, pid, stream, names));
+            self.after(50 * MS, move |w| w.sender_reads_names(source_id, pid, stream, from));
             return;
         }
-        let names = names.unwrap_or(file);
+        let names = match from {
+            Reads::Inherited => inherited,
+            Reads::File => file,
+        };
         sender.counted = names.names.contains(&sender.guid);
         sender.names = names;
         // A walsender releases waiters after every change of its configuration.
