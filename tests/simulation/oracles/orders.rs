@@ -14,8 +14,17 @@ const SETTLED: Time = 6 * SEC;
 /// A voter that has not streamed for so long, beside one that does, has left V (rule R15).
 const VOTER_LEAVES: Time = 8 * SEC;
 
-/// I2: the address has just appeared on this node.
+/// I2: the address has just appeared on this node. A refresh by a heart that was stopped in the middle of it is undone by its next
+/// look at the clock, within this.
 pub(crate) fn vip_appears(w: &mut World, id: usize) {
+    w.after(MS, move |w| {
+        if w.nodes[id].kernel.vip_until.is_some() && w.nodes[id].is_running() {
+            vip_is_there(w, id);
+        }
+    });
+}
+
+fn vip_is_there(w: &mut World, id: usize) {
     let wrote = w.truth.last_writer_seen.get(&id).is_some_and(|at| w.now - at < 2 * SEC);
     // A primary that is stopped by a signal is one all the same: nobody can tell it from one that is slow.
     if !moves_as_primary(w, id) && !w.is_writable(id) && !wrote {

@@ -70,9 +70,15 @@ impl World {
 
     /// `false`: it has ended already.
     fn begin_rewinding(&mut self, id: usize, source: usize, number: u64) -> bool {
-        let Some(theirs) = self.nodes[source].postgres.data.as_ref() else { return false };
+        let Some(theirs) = self.nodes[source].postgres.data.as_ref() else {
+            self.tool_ends(id, number, "the source's files are gone");
+            return false;
+        };
         let (their_control, their_end) = (theirs.control_timeline, theirs.end());
-        let Some(mine) = self.nodes[id].postgres.data.as_mut() else { return false };
+        let Some(mine) = self.nodes[id].postgres.data.as_mut() else {
+            self.tool_ends(id, number, "the data directory is gone");
+            return false;
+        };
         if !mine.intact {
             // Going on with what it did so far.
             return true;
