@@ -112,7 +112,8 @@ pub(crate) fn poll_leader(w: &mut World, saying_yes: &[usize]) {
     super::orders::vip_outlives(w);
     super::orders::dead_voter_stays(w);
     for id in 0..w.nodes.len() {
-        if moves_as_primary(w, id) {
+        // One that is stopped by a signal counts: only when it ends can its daemon know.
+        if moves_as_primary(w, id) || w.is_writable(id) {
             w.truth.last_writer_seen.insert(id, w.now);
         }
     }
