@@ -78,7 +78,7 @@ simulate:
 	@$(PREPARE) tools
 	@SEEDS="$(if $(SEED),,$(SEEDS))" SEED="$(SEED)" ONLY="$(ONLY)" $(SIMULATION)
 
-# A thousand of the 20,000 seeds that `make simulate` runs, others for each commit, and every one that ever failed.
+# A thousand of the seeds that held in the last long run, by the commit, and every one that ever failed.
 .PHONY: simulate-slice
 simulate-slice:
 	@SLICE_OF="$$(git rev-parse HEAD 2>/dev/null || echo none)" $(SIMULATION)
