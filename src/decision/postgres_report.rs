@@ -14,6 +14,9 @@ pub enum PostgresOrder {
     Detach {
         /// The mod_revision of `leader` that is promised.
         revision: Revision,
+        /// This node took the newest epoch: the token in PGDATA is its proof (rule R7) and stays as it is. On any other node
+        /// it is renewed, so that the copy can be told from any earlier or later one should it take the next epoch.
+        keeps_token: bool,
     },
     /// Stream from the holder of a `leader` revision newer than any promise.
     Follow(FollowOrder),

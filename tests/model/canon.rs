@@ -115,7 +115,7 @@ fn forget(world: &mut World) {
             machine.heart.highest = 0;
             machine.heart.door = None;
         }
-        forget_of_standby(&mut machine.postgres, &world.etcd);
+        forget_of_standby(&mut machine.postgres, &world.etcd, &world.late);
         // A promise below the present key binds no more; which of two such names the startup process has read still matters.
         let postgres = &mut machine.postgres;
         let same = postgres.read == postgres.upstream;
@@ -152,13 +152,20 @@ fn forget(world: &mut World) {
 }
 
 /// What a promotion writes anew, and a token of another epoch than the newest, mean nothing to a standby.
-fn forget_of_standby(postgres: &mut Postgres, etcd: &Etcd) {
+fn forget_of_standby(postgres: &mut Postgres, etcd: &Etcd, late: &[Option<Txn>]) {
     match postgres.process {
         Process::Gone | Process::Standby => {}
         Process::Promoting | Process::Primary | Process::Stopping => return,
     }
     let newest = Token { epoch: etcd.epoch, nonce: etcd.epoch_nonce };
-    postgres.token = postgres.token.filter(|token| *token == newest || Some(*token) == etcd.taken_with);
+    let claims_with = |token: &Token| {
+        let writes = late.iter().flatten().map(|txn| txn.writes);
+        writes
+            .into_iter()
+            .any(|writes| matches!(writes, Writes::Claim { taken_with, .. } if taken_with == Some(*token)))
+    };
+    postgres.token =
+        postgres.token.filter(|token| *token == newest || Some(*token) == etcd.taken_with || claims_with(token));
     postgres.placed = 0;
     if !planted(Planted::NamesAfterPromotion) {
         postgres.names = 0;

@@ -268,8 +268,10 @@ fn apply(look: &mut Look<'_>, command: &Command) -> bool {
         Command::AwaitSourceCheckpoint { source, timeline } => return with_source(look, source, *timeline, command),
         Command::Rewind(source) | Command::CopyBase(source) => return with_source(look, source, None, command),
         Command::Promote { epoch } => return promote(&mut look.out.machine, lens::small(epoch.0)),
-        // Waits end with the move; slots, access and roles are always as they should be; a copy replaces the old one at once.
+        // Waits end with the move; slots, access and roles are always as they should be; a copy replaces the old one at once; it is
+        // marked when it claims.
         Command::PrepareStart
+        | Command::MarkCopy
         | Command::AwaitAnswer
         | Command::ResumeReplay
         | Command::AwaitProof

@@ -3,7 +3,7 @@
 use super::lens;
 use super::look::Look;
 use super::store;
-use super::world::{Bid, Compares, History, Seat, Txn, Writes};
+use super::world::{Bid, Compares, History, Seat, Token, Txn, Writes};
 use leaderl_decision::election::{ClaimTxn, Event, Hold};
 use leaderl_decision::model::Nonce;
 use leaderl_decision::planted::{Planted, planted};
@@ -62,10 +62,11 @@ impl Look<'_> {
         let nonce = claim.holder.nonce.clone();
         let voters = self.lens.mask_of(&claim.voters.voters);
         let said = format!("claim({}, voters {})", claim.epoch.epoch, super::story::names(voters));
+        let taken_with = Some(claim.epoch.taken_with.as_ref().map_or_else(|| self.mark_copy(), lens::small_token));
         let writes = Writes::Claim {
             nonce: self.input.fresh_nonce,
             epoch: lens::small(claim.epoch.epoch.0),
-            taken_with: claim.epoch.taken_with.as_ref().map(lens::small_token),
+            taken_with,
             history,
             voters,
             version: if self.input.may_be_restored { lens::small(claim.voters.version) } else { 0 },
@@ -73,6 +74,14 @@ impl Look<'_> {
         let sent = self.send(compares, writes, true, said);
         self.out.claimed = sent == Sent::Committed;
         self.outcome(sent, nonce)
+    }
+
+    /// A copy gets its mark with the promise before its bid. Nothing tells marks apart until an epoch is taken with one, so here
+    /// it gets it only then.
+    fn mark_copy(&mut self) -> Token {
+        let mark = Token { epoch: 0, nonce: self.input.fresh_nonce };
+        self.out.machine.postgres.token = Some(mark);
+        mark
     }
 
     pub(crate) fn outcome(&self, sent: Sent, nonce: Nonce) -> Event {

@@ -72,7 +72,7 @@ async fn in_sync(node: &Node, leader: &Node) -> Duration {
 }
 
 async fn detach(node: &Node, revision: i64) -> Duration {
-    node.order(PostgresOrder::Detach { revision: Revision(revision) });
+    node.order(PostgresOrder::Detach { revision: Revision(revision), keeps_token: false });
     let is_detached = |report: &PostgresReport| report.detached.is_some_and(|(at, _)| at == Revision(revision));
     node.until("detached", is_detached).await
 }

@@ -3,10 +3,12 @@
 use super::pass::{Pass, process_of};
 use super::pg_replication::PgReplicationMessage;
 use crate::actors::api::journal::{JournalEntry, JournalMessage};
+use crate::actors::coordination::election::fresh_nonce;
 use crate::heart::protocol::{PostgresProcess, PostgresStop, StopMode, ToolRequest};
 use crate::ports::{GuardianError, PostgresError};
 use leaderl_decision::model::Epoch;
 use leaderl_decision::planted::{Planted, planted};
+use leaderl_decision::records::Token;
 use leaderl_decision::replication_plan::{Command, Process, RemakeWork, Source, SyncNames, UnsyncedMark};
 use std::time::Duration;
 
@@ -66,6 +68,7 @@ pub(super) fn takes_time(command: &Command) -> bool {
         | Command::MarkUnsynced(_)
         | Command::AskTarget { .. }
         | Command::ClearUnsynced
+        | Command::MarkCopy
         | Command::WriteToken(_)
         | Command::WriteSyncNames(_)
         | Command::ProveSyncNames { .. }
@@ -111,6 +114,13 @@ pub(super) async fn carry_out(pass: &Pass, command: &Command) -> Result<(), Step
         Command::SwapIn { epoch } => {
             pass.memory.lock().stood_at = None;
             Ok(server.swap_in(*epoch).await?)
+        }
+        Command::MarkCopy => {
+            let token = Token { epoch: Epoch(0), nonce: fresh_nonce() };
+            if let Err(error) = server.write_token(&token).await {
+                tracing::warn!(%error, "the copy bears no new token; should it take an epoch and fall, it may have no proof");
+            }
+            Ok(())
         }
         Command::WriteToken(token) => Ok(server.write_token(token).await?),
         Command::WriteSyncNames(names) => {

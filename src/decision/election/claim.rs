@@ -238,10 +238,12 @@ pub(super) fn step(claiming: Claiming, event: &Event, facts: &Facts<'_>) -> (Sta
         | Event::VipGone
         | Event::VacancySent
         | Event::StopForGood => {
+            // An adoption may hang for as long as etcd does; heart's deadline does not wait for it.
+            let commands = facts.end_what_heart_does_not().into_iter().collect();
             if facts.now.since(claiming.since) > CLAIM_LIMIT {
-                return (lost(&claiming), Vec::new());
+                return (lost(&claiming), commands);
             }
-            (State::Claiming(claiming), Vec::new())
+            (State::Claiming(claiming), commands)
         }
     }
 }

@@ -162,9 +162,9 @@ fn bid(
         None if planted(Planted::BidWithoutPromise) => {}
         None if planted(Planted::R8BidsOnAbsentKey) => {
             let revision = revision.max(facts.postgres.promised);
-            commands.push(Command::OrderPostgres(PostgresOrder::Detach { revision }));
+            commands.push(Command::OrderPostgres(orders::detach(view, facts, revision)));
         }
-        None => commands.push(Command::OrderPostgres(PostgresOrder::Detach { revision })),
+        None => commands.push(Command::OrderPostgres(orders::detach(view, facts, revision))),
     }
     put_bid(&mut state, view, facts, revision, &mut commands);
     let forced = requests::forced(view, facts);

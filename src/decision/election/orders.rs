@@ -38,6 +38,12 @@ pub(super) fn others(view: &ClusterView, me: &NodeId) -> BTreeMap<NodeId, Member
         .collect()
 }
 
+/// The order to promise this revision.
+pub(super) fn detach(view: &ClusterView, facts: &Facts<'_>, revision: Revision) -> PostgresOrder {
+    let keeps_token = view.epoch.as_ref().is_some_and(|seen| seen.record.guid == *facts.me);
+    PostgresOrder::Detach { revision, keeps_token }
+}
+
 /// The order to stream from the holder.
 ///
 /// Without a durable promise there may still have been one, lost with the disk, and a bid for the present revision recorded or
@@ -47,7 +53,7 @@ pub(super) fn attach(view: &ClusterView, facts: &Facts<'_>, leader: &NodeId, epo
     let never_promised = facts.postgres.promised == Revision(0) && !planted(Planted::R7BidForgotten);
     if never_promised {
         let looked = facts.postgres.state != PostgresState::Unknown;
-        return looked.then_some(PostgresOrder::Detach { revision });
+        return looked.then(|| detach(view, facts, revision));
     }
     follow(view, facts, leader, epoch, revision).ok()
 }

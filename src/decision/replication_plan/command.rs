@@ -78,6 +78,9 @@ pub enum Command {
         /// Names the old copy that is kept.
         epoch: Epoch,
     },
+    /// Write a token of no epoch into PGDATA, unlike any other: should this copy take an epoch and fall before it is promoted, it
+    /// can prove to be that very copy (rule R7). A copy that cannot be marked (a full disk) still promises and bids.
+    MarkCopy,
     /// Write the token into PGDATA.
     WriteToken(Token),
     /// Write `synchronous_standby_names`; effective only after a reload, and proven only by `ProveSyncNames`.
@@ -135,6 +138,7 @@ impl Command {
             Self::Rewind(_) => "rewind",
             Self::CopyBase(_) => "base-copy",
             Self::SwapIn { .. } => "swap-in",
+            Self::MarkCopy => "mark-copy",
             Self::WriteToken(_) => "write-token",
             Self::WriteSyncNames(_) => "write-sync-names",
             Self::ProveSyncNames { .. } => "prove-sync-names",

@@ -55,7 +55,7 @@ pub fn plan(order: &PostgresOrder, names: Option<&NamesWish>, seen: &Observed) -
                 return wait;
             }
             match order {
-                PostgresOrder::Detach { revision } => detach(*revision, seen),
+                PostgresOrder::Detach { revision, keeps_token } => detach(*revision, *keeps_token, seen),
                 PostgresOrder::Follow(follow) => follow::plan(follow, seen),
                 PostgresOrder::Lead(lead) => lead::plan(lead, names, seen),
                 PostgresOrder::Undecided | PostgresOrder::Stop { .. } => Plan::default(),
@@ -120,12 +120,16 @@ fn stop(fast: bool, seen: &Observed) -> Plan {
     }
 }
 
-fn detach(revision: Revision, seen: &Observed) -> Plan {
+fn detach(revision: Revision, keeps_token: bool, seen: &Observed) -> Plan {
     if revision < seen.files.promised {
         return Plan::waits("promise-newer", format!("revision {} is promised already", seen.files.promised));
     }
     let mut commands = Vec::new();
     if seen.files.promised < revision {
+        let is_primary = seen.server.as_ref().is_some_and(|server| !server.in_recovery);
+        if !keeps_token && !is_primary && matches!(seen.files.data, DataSeen::Present(_)) {
+            commands.push(Command::MarkCopy);
+        }
         commands.push(Command::Promise(revision));
     }
     if matches!(seen.files.data, DataSeen::Missing) {

@@ -191,6 +191,7 @@ impl Model {
                 self.seen.memory.stood_at = None;
                 self.at = (Timeline(3), Lsn(950));
             }
+            Command::MarkCopy => files.token = Some(Token { epoch: Epoch(0), nonce: Nonce("mark".into()) }),
             Command::WriteToken(token) => files.token = Some(token.clone()),
             Command::WriteSyncNames(names) => files.sync_names = names.clone(),
             Command::ProveSyncNames { names, .. } => {
@@ -306,7 +307,7 @@ fn every_plan_cut_anywhere_ends_the_same() {
     let orders = [
         PostgresOrder::Follow(follow()),
         PostgresOrder::Lead(lead()),
-        PostgresOrder::Detach { revision: Revision(60) },
+        PostgresOrder::Detach { revision: Revision(60), keeps_token: false },
         PostgresOrder::Stop { fast: true },
         PostgresOrder::Undecided,
     ];
@@ -387,9 +388,24 @@ fn a_foreign_directory_and_a_no_start_mark_are_left_alone() {
 }
 
 #[test]
+fn a_copy_is_marked_with_its_first_promise_unless_its_token_is_the_last_leaders_proof() {
+    let first = |keeps_token: bool, seen: &Observed| {
+        plan(&PostgresOrder::Detach { revision: Revision(60), keeps_token }, None, seen).commands
+    };
+    let standby = world(2, 850, Process::Running, false);
+    assert_eq!(first(false, &standby)[..2], [Command::MarkCopy, Command::Promise(Revision(60))]);
+    assert_eq!(first(true, &standby)[0], Command::Promise(Revision(60)));
+    let primary = world(2, 950, Process::Running, true);
+    assert_eq!(first(false, &primary)[0], Command::Promise(Revision(60)), "its token says which epoch it leads");
+    let mut promised = standby;
+    promised.files.promised = Revision(60);
+    assert!(!first(false, &promised).contains(&Command::MarkCopy), "a claim that is under way names this mark");
+}
+
+#[test]
 fn detached_needs_the_very_name_on_disk_and_nothing_left_to_replay() {
     let mut model = Model::new(world(2, 850, Process::Running, false));
-    model.run(&PostgresOrder::Detach { revision: Revision(60) }, None);
+    model.run(&PostgresOrder::Detach { revision: Revision(60), keeps_token: false }, None);
     let report = |seen: &Observed| describe(seen, &BTreeMap::new(), None).detached.map(|(at, _)| at);
     assert_eq!(report(&model.seen), Some(Revision(60)));
     let (mut busy, mut stale) = (model.seen.clone(), model.seen.clone());

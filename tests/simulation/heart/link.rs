@@ -181,7 +181,9 @@ impl World {
         let attachment = &mut self.nodes[id].heart.attachment;
         attachment.attached = true;
         let latest = attachment.latest.clone();
+        let armed = latest.as_ref().is_some_and(|state| state.armed.is_some());
         attachment.state.send_replace(latest);
+        note!(self, "n{id} daemon is attached to heart (armed: {armed})");
     }
 }
 

@@ -25,7 +25,7 @@ fn r7_a_node_that_remembers_no_promise_promises_before_it_follows() {
     world.postgres = PostgresReport { state: PostgresState::Down { initialised: false }, ..PostgresReport::default() };
     let observing = State::Observing(Observing::default());
     let (state, commands) = world.look(observing);
-    assert_eq!(order_of(&commands), Some(&PostgresOrder::Detach { revision: Revision(30) }));
+    assert_eq!(order_of(&commands), Some(&PostgresOrder::Detach { revision: Revision(30), keeps_token: false }));
     world.postgres.promised = Revision(30);
     let (state, commands) = world.look(state);
     let Some(PostgresOrder::Follow(follow)) = order_of(&commands) else { panic!("{commands:?}") };

@@ -73,6 +73,21 @@ fn a_restart_between_the_stop_and_the_vacancy_does_not_lose_where_the_copy_ended
     assert_eq!(vacancy(&world).unwrap().final_position, None, "that is where an earlier epoch ended");
 }
 
+/// Simulator, seed 2622: heart stood still, and the adoption of its daemon's successor got no answer from etcd.
+#[test]
+fn an_adoption_that_hangs_does_not_wait_for_a_heart_that_slept_through_its_deadline() {
+    let (mut world, hold) = World::leading();
+    world.heart.as_mut().unwrap().armed =
+        Some((hold.epoch, hold.nonce.clone(), world.now.plus(Duration::from_secs(1))));
+    let (state, commands) = world.look(State::Undecided);
+    assert!(commands.iter().any(|command| matches!(command, Command::Adopt { .. })), "{commands:?}");
+    world.pass(1_166);
+    let (state, commands) = world.look(state);
+    assert!(!commands.contains(&Command::KillHeart));
+    world.pass(1);
+    assert!(world.look(state).1.contains(&Command::KillHeart));
+}
+
 #[test]
 fn who_holds_nothing_ends_a_heart_that_slept_through_the_deadline_of_a_daemon_before() {
     let kills = |world: &World, state: State| world.look(state).1.contains(&Command::KillHeart);

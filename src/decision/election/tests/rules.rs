@@ -150,7 +150,7 @@ fn r4_the_promise_is_ordered_after_a_linearizable_read_and_before_any_bid() {
     assert!(commands.contains(&Command::ReadLeader));
     assert!(order_of(&commands).is_none(), "not before the read has answered");
     let (_, commands) = step(state, &Event::LeaderRead(Revision(30)), &world.facts());
-    assert_eq!(order_of(&commands), Some(&PostgresOrder::Detach { revision: Revision(30) }));
+    assert_eq!(order_of(&commands), Some(&PostgresOrder::Detach { revision: Revision(30), keeps_token: false }));
     assert!(bid_of(&commands).is_none(), "not before the proof");
 }
 
@@ -213,6 +213,18 @@ fn r7_a_leader_that_never_promoted_is_a_proof_with_the_copy_it_took_the_epoch_wi
     assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Complete { .. }));
     world.bid_of(1, position(1, 1000)).token = None;
     assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Missing { .. }));
+}
+
+#[test]
+fn r7_only_the_node_that_took_the_newest_epoch_keeps_the_token_that_proves_its_copy() {
+    for (me, keeps_token) in [(1, true), (2, false), (3, false)] {
+        let mut world = World::following();
+        world.me = n(me);
+        world.pass(5_001);
+        world.detached(position(1, 1000));
+        let (_, commands) = world.look(world.confirmed());
+        assert_eq!(order_of(&commands), Some(&PostgresOrder::Detach { revision: Revision(30), keeps_token }));
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn short(command: &Command) -> Option<String> {
         Command::Adopt { holder, .. } => format!("adopt({})", holder.epoch),
         Command::Arm { hold } => format!("arm({})", hold.epoch),
         Command::OrderPostgres(PostgresOrder::Undecided) => "postgres: undecided".into(),
-        Command::OrderPostgres(PostgresOrder::Detach { revision }) => format!("postgres: detach(r{revision})"),
+        Command::OrderPostgres(PostgresOrder::Detach { revision, .. }) => format!("postgres: detach(r{revision})"),
         Command::OrderPostgres(PostgresOrder::Follow(order)) => format!("postgres: follow {}", name(&order.leader)),
         Command::OrderPostgres(PostgresOrder::Lead(order)) => format!("postgres: lead({})", order.epoch),
         Command::OrderPostgres(PostgresOrder::Stop { fast: true }) => "postgres: stop fast".into(),
