@@ -210,7 +210,7 @@ pub struct BidRecord {
     pub revision: Revision,
     /// What the bidder has.
     pub position: Position,
-    /// The token inside the bidder's PGDATA, if any: proof of being the very copy that led this epoch (rule R7).
+    /// The token inside the bidder's PGDATA, if any: proof of being the very copy that took this epoch (rule R7).
     pub token: Option<Token>,
     /// Why the bidder itself may not lead; empty when it may.
     pub ineligible: Vec<Reason>,

@@ -1,7 +1,7 @@
 //! What heart's shell does: signals, processes, addresses, messages.
 
-use crate::world::{MS, World, note};
-use leaderl::heart::guard::{Effect, Event, GatePlan, Passage};
+use crate::world::{MS, Time, World, note};
+use leaderl::heart::guard::{Effect, Event, GatePlan, Passage, QUIT_BEFORE_DEADLINE};
 use leaderl::heart::protocol::StopMode;
 
 impl World {
@@ -24,9 +24,20 @@ impl World {
         if refreshes_gate {
             self.nodes[id].heart.read = Some(self.clocks(id));
         }
+        let pause = self.until_just_before_the_deadline(id, pause).unwrap_or(pause);
         self.freeze_heart(id);
         self.after(pause, move |w| w.thaw_heart(id));
         true
+    }
+
+    /// Where it is stopped again once it has gone on: how long until it would begin to fence, or up to 150 ms less.
+    fn until_just_before_the_deadline(&self, id: usize, pause: Time) -> Option<Time> {
+        let heart = &self.nodes[id].heart;
+        heart.stop_after_refresh?;
+        let fence_at = heart.guard.as_ref()?.view().armed?.fence_at;
+        let quits = u64::try_from(QUIT_BEFORE_DEADLINE.as_nanos()).ok()?;
+        let before = quits + (10 + pause / MS % 150) * MS;
+        self.nodes[id].clock.world(fence_at).checked_sub(self.now + before)
     }
 
     /// One effect; what it brings is told to the guard.
