@@ -176,7 +176,11 @@ async fn switchover(a: &Node, b: &Node, c: &Node, cluster: &mut Cluster) {
 
 /// The leader is lost with a commit that nobody else has; timelines 4 and 5 are taken by epochs that nobody followed.
 async fn unplanned(a: &Node, b: &Node, c: &Node, cluster: &mut Cluster) {
+    let first_mark = c.report().token.expect("marked with its first promise");
+    assert_eq!(first_mark.epoch, Epoch(0));
     let (one, two) = tokio::join!(detach(a, 20), detach(c, 20));
+    let mark = c.report().token.expect("marked again with the next");
+    assert!(mark.epoch == Epoch(0) && mark.nonce != first_mark.nonce, "{mark:?} after {first_mark:?}");
     took("detach proof beside a living leader", one.max(two));
     set_names(b, 2, &[]).await;
     let client = b.client().await;
