@@ -259,7 +259,11 @@ fn context(settings: Settings) -> Result<NodeContext, DaemonError> {
         keys: Keys::new(&secrets.cluster_id),
         board: Board::new(clock.now()),
         store: Arc::new(etcd_service::endpoints::store(&settings)),
-        guardian: HeartLink::start(settings.node.runtime_dir.join("heart.sock"), settings.election.leader_ttl),
+        guardian: HeartLink::start(
+            settings.node.runtime_dir.join("heart.sock"),
+            settings.election.leader_ttl,
+            clock.clone(),
+        ),
         addresses: Arc::new(NetlinkAddresses::open()),
         disks: Arc::new(RealDisks::default()),
         files: Arc::new(StateDir::new(&settings.node.state_dir)),

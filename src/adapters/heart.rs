@@ -2,37 +2,29 @@
 //!
 //! One background task owns the connection: it attaches, hands requests over, publishes the pushed state, and starts again
 //! with a bounded back-off when heart goes away. Nothing in here decides anything.
-#![expect(unsafe_code, reason = "registering a descriptor with the reactor is unsafe in tokio's API")]
+
+mod connection;
+mod patience;
 
 use crate::heart::protocol::{
-    HeartMessage, HeartOrder, HeartRequest, HeartState, PostgresStart, PostgresStop, ToolOutcome, ToolRequest,
-    VipAddress,
+    HeartOrder, HeartState, PostgresStart, PostgresStop, ToolOutcome, ToolRequest, VipAddress,
 };
-use crate::heart::sockets::MAX_PACKET_BYTES;
-use crate::ports::{ArmedLease, Guardian, GuardianError};
+use crate::ports::{ArmedLease, Clock, Guardian, GuardianError};
 use async_trait::async_trait;
+use connection::Link;
 use leaderl_decision::model::{Door, Epoch};
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, getsockopt, recv, send, socket,
-};
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
+use patience::Patience;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// The least time for the answer to an attach: heart kills the daemon before us and its tool first.
-const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(20);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// How long a tool that overran its time may take to die.
@@ -60,11 +52,12 @@ impl HeartLink {
     /// Attaching makes heart kill any other daemon that was attached: take the daemon's own lock first.
     ///
     /// A heart that takes the connection and says nothing for 3D/5 (at least 2 s) of `ttl` is killed, and PostgreSQL ends with
-    /// it: it stands still, so nothing else would ever end what it was left to guard.
-    pub fn start(socket: PathBuf, ttl: Duration) -> Arc<Self> {
+    /// it: it stands still, so nothing else would ever end what it was left to guard. So is one that says nothing of a deadline
+    /// that passed D/30 ago, also while the actors above, which would order that, are just being restarted or stopped.
+    pub fn start(socket: PathBuf, ttl: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (state_out, state) = watch::channel(None);
         let (asks, asked) = mpsc::channel(QUEUE);
-        let patience = (ttl * 3 / 5).max(LEAST_PATIENCE);
+        let patience = Patience::new(ttl, clock);
         let task = tokio::spawn(keep_attached(socket, patience, state_out, asked));
         Arc::new(Self { state, asks, task })
     }
@@ -184,18 +177,18 @@ fn silent(detail: &str) -> GuardianError {
 
 async fn keep_attached(
     path: PathBuf,
-    patience: Duration,
+    patience: Patience,
     state: watch::Sender<Option<HeartState>>,
     mut asked: mpsc::Receiver<Ask>,
 ) {
     let mut back_off = FIRST_BACK_OFF;
     let mut reported = String::new();
     loop {
-        let ended = match attach(&path, patience, &state, &mut asked).await {
+        let ended = match attach(&path, patience.attach, &state, &mut asked).await {
             Ok(mut link) => {
                 tracing::info!("attached to heart");
                 (back_off, reported) = (FIRST_BACK_OFF, String::new());
-                let ended = link.serve(&state, &mut asked).await;
+                let ended = link.serve(&patience, &state, &mut asked).await;
                 state.send_replace(None);
                 ended
             }
@@ -266,129 +259,4 @@ async fn attach(
     }
     state.send_replace(link.state.take());
     Ok(link)
-}
-
-/// An open connection.
-struct Link {
-    fd: AsyncFd<OwnedFd>,
-    next_id: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
-    state: Option<HeartState>,
-    buffer: Vec<u8>,
-    /// Who listens on the socket; known also while it says nothing.
-    peer: i32,
-}
-
-impl Link {
-    fn connect(path: &Path) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-        // A Unix socket connects at once, or says EAGAIN when heart's backlog is full.
-        connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        let peer = getsockopt(&fd, PeerCredentials)?.pid();
-        let buffer = vec![0; MAX_PACKET_BYTES];
-        // SAFETY: the descriptor is owned by the AsyncFd from here on and never replaced under it.
-        let fd = unsafe { AsyncFd::register(fd)? };
-        Ok(Self { fd, next_id: 0, waiting: BTreeMap::new(), state: None, buffer, peer })
-    }
-
-    /// Until the connection ends, with the reason, or nobody will ask any more (`None`).
-    async fn serve(
-        &mut self,
-        state: &watch::Sender<Option<HeartState>>,
-        asked: &mut mpsc::Receiver<Ask>,
-    ) -> Option<io::Error> {
-        loop {
-            tokio::select! {
-                biased;
-                received = self.receive() => match received {
-                    Ok(message) => self.take(message),
-                    Err(error) => return Some(error),
-                },
-                ask = asked.recv() => self.send(ask?),
-            }
-            // heart sends a state before the answers that speak of it, and one message is taken at a time.
-            if let Some(new) = self.state.take() {
-                state.send_replace(Some(new));
-            }
-        }
-    }
-
-    fn take(&mut self, message: HeartMessage) {
-        match message {
-            HeartMessage::State { state } => self.state = Some(*state),
-            HeartMessage::Reply { id, refused } => {
-                if let Some(answer) = self.waiting.remove(&id) {
-                    let outcome = refused.map_or(Ok(()), |reason| Err(GuardianError::Refused { reason }));
-                    // Whoever asked may have given up; then nobody needs the answer.
-                    let _given_up = answer.send(outcome);
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, ask: Ask) {
-        self.waiting.retain(|_, answer| !answer.is_closed());
-        self.next_id += 1;
-        let request = HeartRequest { id: self.next_id, order: ask.order };
-        let sent = serde_json::to_vec(&request).map_err(io::Error::other).and_then(|packet| {
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            Ok(send(self.fd.get_ref().as_raw_fd(), &packet, flags)?)
-        });
-        match sent {
-            Ok(_) => drop(self.waiting.insert(self.next_id, ask.answer)),
-            Err(error) => {
-                let _given_up = ask.answer.send(Err(silent(&format!("it takes no messages: {error}"))));
-            }
-        }
-    }
-
-    /// Reads what the kernel has, whether or not the reactor knows of it yet; `false`: nothing.
-    fn take_what_is_there(&mut self) -> io::Result<bool> {
-        match recv(self.fd.get_ref().as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) => {
-                let packet = self.buffer.get(..length).unwrap_or_default();
-                let message = serde_json::from_slice(packet).map_err(io::Error::other)?;
-                self.take(message);
-                Ok(true)
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// heart stands still, and whoever it guards with it.
-    fn end_silent_peer(&self) -> io::Error {
-        match end_heart(self.peer) {
-            Ok(()) => io::Error::other(format!(
-                "heart (pid {}) said nothing and was killed; PostgreSQL ends with it",
-                self.peer
-            )),
-            Err(why) => io::Error::other(why),
-        }
-    }
-
-    /// Cancel-safe: a packet is read whole or not at all.
-    async fn receive(&mut self) -> io::Result<HeartMessage> {
-        let buffer = &mut self.buffer;
-        loop {
-            let mut ready = self.fd.readable().await?;
-            let read = ready.try_io(|fd| {
-                recv(fd.get_ref().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(|error| match error {
-                    Errno::EINTR => io::ErrorKind::WouldBlock.into(),
-                    other => io::Error::from(other),
-                })
-            });
-            match read {
-                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(Ok(length)) => {
-                    let packet = buffer.get(..length).unwrap_or_default();
-                    return serde_json::from_slice(packet).map_err(io::Error::other);
-                }
-                Ok(Err(error)) => return Err(error),
-                Err(_would_block) => {}
-            }
-        }
-    }
 }

@@ -4,6 +4,11 @@ use crate::model::{Epoch, Lsn, NodeId, Nonce, Position, Reason, Revision, Timeli
 use crate::records::{HistoryRecord, MemberRecord, Token};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The problem of a voter that can stream only with a copy made anew.
+pub(crate) const REMADE_VOTER: &str = "remade-voter";
+/// The problem of a voter that can stream only once it is rewound.
+pub(crate) const DIVERGED_VOTER: &str = "diverged-voter";
+
 /// What PostgreSQL shall become. Always the whole wish, repeated by its sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PostgresOrder {
@@ -100,6 +105,13 @@ pub struct PostgresReport {
     pub problems: Vec<Reason>,
     /// The last order's epoch that was refused as outdated, if any.
     pub refused_epoch: Option<Epoch>,
+}
+
+impl PostgresReport {
+    /// Whether it is a voter that can stream only with a copy made anew, and waits for that (rule R7).
+    pub fn needs_remake(&self) -> bool {
+        self.problems.iter().any(|problem| problem.code == REMADE_VOTER || problem.code == DIVERGED_VOTER)
+    }
 }
 
 /// The process and its role.

@@ -271,6 +271,9 @@ pub struct NodeStatus {
     pub search: String,
     /// Whether the `unsynced` mark is there.
     pub partially_synced: bool,
+    /// Whether it can stream only with a copy made anew, and waits for that until `voters` does not name it (rule R7).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_remake: bool,
     /// Whether it could lead now.
     pub eligible: bool,
     /// Why it does not lead.

@@ -1,12 +1,15 @@
 //! The socket: who is attached, what is refused, and the daemon's own link.
 
 use crate::node::{Client, LIMIT, Node, be_heart, is_alive, wait_until};
+use leaderl::adapters::clock::BoottimeClock;
 use leaderl::adapters::heart::HeartLink;
 use leaderl::heart::protocol::{HeartMessage, HeartOrder, PostgresProcess, ToolOutcome};
-use leaderl::ports::{Guardian, GuardianError};
+use leaderl::ports::{ArmedLease, Clock, Guardian, GuardianError};
+use leaderl_decision::model::{Epoch, Nonce};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 const TTL: Duration = Duration::from_secs(5);
@@ -60,7 +63,7 @@ pub(crate) fn the_link_attaches_again() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut node = Node::new();
     runtime.block_on(async {
-        let link = HeartLink::start(node.socket(), TTL);
+        let link = HeartLink::start(node.socket(), TTL, Arc::new(BoottimeClock));
         let mut state = link.state();
         let attached = |state: &Option<leaderl::heart::protocol::HeartState>| state.is_some();
         let first = node.heart_pid();
@@ -95,7 +98,7 @@ pub(crate) fn a_heart_that_never_answers_is_ended() {
     let first = node.heart_pid();
     runtime.block_on(async {
         node.signal_heart(Signal::SIGSTOP);
-        let link = HeartLink::start(node.socket(), TTL);
+        let link = HeartLink::start(node.socket(), TTL, Arc::new(BoottimeClock));
         let mut state = link.state();
         let attached = |state: &Option<leaderl::heart::protocol::HeartState>| state.is_some();
         let early = tokio::time::timeout(Duration::from_millis(500), state.wait_for(attached)).await.is_err();
@@ -106,7 +109,7 @@ pub(crate) fn a_heart_that_never_answers_is_ended() {
         assert_eq!(late.map(|it| it.pid), Some(first), "one that is late is left alone");
         drop(link);
         node.signal_heart(Signal::SIGSTOP);
-        let link = HeartLink::start(node.socket(), TTL);
+        let link = HeartLink::start(node.socket(), TTL, Arc::new(BoottimeClock));
         tokio::task::spawn_blocking(move || {
             node.heart_ends();
             node
@@ -115,6 +118,26 @@ pub(crate) fn a_heart_that_never_answers_is_ended() {
         .expect("it has ended, and the test goes on");
         drop(link);
     });
+}
+
+/// Nobody above the link looks: no actor runs here.
+pub(crate) fn a_heart_that_sleeps_through_its_deadline_is_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut node = Node::new();
+    let fence_at = runtime.block_on(async {
+        let link = HeartLink::start(node.socket(), TTL, Arc::new(BoottimeClock));
+        let mut state = link.state();
+        tokio::time::timeout(LIMIT, state.wait_for(Option::is_some)).await.expect("attached").expect("a state");
+        let t0 = BoottimeClock.now();
+        let fence_at = t0.plus(Duration::from_millis(1500));
+        let lease = ArmedLease { epoch: Epoch(3), nonce: Nonce("a".to_owned()), seq: 1, t0, fence_at };
+        link.arm(lease, LIMIT).await.expect("armed");
+        node.signal_heart(Signal::SIGSTOP);
+        tokio::time::timeout(LIMIT, state.wait_for(Option::is_none)).await.expect("ended").expect("a state");
+        fence_at
+    });
+    assert!(BoottimeClock.now() > fence_at, "not before its deadline");
+    node.heart_ends();
 }
 
 pub(crate) fn one_heart_on_a_node() {

@@ -33,6 +33,7 @@ const CHECKS: &[Check] = &[
     ("malformed_packets_are_refused_not_fatal", daemon::malformed_packets_are_refused),
     ("the_link_attaches_again_after_heart_was_restarted", daemon::the_link_attaches_again),
     ("a_heart_that_never_answers_is_ended_by_the_next_daemon", daemon::a_heart_that_never_answers_is_ended),
+    ("a_heart_that_sleeps_through_its_deadline_is_ended", daemon::a_heart_that_sleeps_through_its_deadline_is_ended),
     ("there_is_one_heart_on_a_node", daemon::one_heart_on_a_node),
     ("the_vip_lives_as_long_as_the_lease", addresses::the_vip_lives_as_long_as_the_lease),
     ("the_port_gate", gate::the_port_gate),

@@ -78,7 +78,7 @@ impl Look<'_> {
             may_vote: &may_vote,
             mode: self.lens.mode,
             degrade_after: DEGRADE_AFTER,
-            awaits_voters: matches!(&self.out.machine.election, Election::Holding(hold) if hold.stage == Stage::AwaitingVoters),
+            may_give_up: matches!(&self.out.machine.election, Election::Holding(hold) if hold.stage == Stage::AwaitingVoters),
         };
         let mut state = VotersState { own_put, ..VotersState::default() };
         let at_once = plan(&mut state, &facts);

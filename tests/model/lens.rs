@@ -249,6 +249,7 @@ impl Lens {
             pg: String::new(),
             search: String::new(),
             partially_synced: has(etcd.unsynced, node),
+            needs_remake: false,
             eligible: true,
             reasons: Vec::new(),
             position: etcd.published.filter(|_| is_last).map(position),

@@ -280,7 +280,11 @@ fn context(settings: Settings, number: u8) -> NodeContext {
         clock: Arc::new(BoottimeClock),
         board: Board::new(Timestamp(0)),
         store: Arc::new(EtcdStore::new("http://127.0.0.1:9", &[])),
-        guardian: HeartLink::start(settings.node.runtime_dir.join(SOCKET_NAME), settings.election.leader_ttl),
+        guardian: HeartLink::start(
+            settings.node.runtime_dir.join(SOCKET_NAME),
+            settings.election.leader_ttl,
+            Arc::new(BoottimeClock),
+        ),
         addresses: Arc::new(NetlinkAddresses::open()),
         disks: Arc::new(RealDisks::default()),
         files: Arc::new(StateDir::new(&settings.node.state_dir)),

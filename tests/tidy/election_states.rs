@@ -161,6 +161,7 @@ fn status(which: u8) -> NodeStatus {
         pg: String::new(),
         search: String::new(),
         partially_synced: false,
+        needs_remake: false,
         eligible: true,
         reasons: Vec::new(),
         position: None,

@@ -53,7 +53,7 @@ impl Standing {
             may_vote: &may_vote,
             mode,
             degrade_after: Duration::from_secs(2),
-            awaits_voters: false,
+            may_give_up: false,
         };
         // The first look notices who does not stream; the second comes after every wait.
         let mut state = VotersState { own_put: true, ..VotersState::default() };

@@ -69,6 +69,7 @@ pub(crate) fn status(number: u8, role: &str) -> NodeStatus {
         pg: if leads { "leader".into() } else { "synced".into() },
         search: if number == 3 { "master".into() } else { "not_master".into() },
         partially_synced: false,
+        needs_remake: false,
         eligible: true,
         reasons: if leads { vec![] } else { vec![AgedReason { reason, age_secs: 3700 }] },
         position: Some(Position { epoch: Epoch(4), lsn: Lsn(0x3000148), timeline: Timeline(5) }),

@@ -15,7 +15,7 @@ use leaderl_decision::cluster::ClusterView;
 use leaderl_decision::model::{Epoch, NodeId, Nonce, Revision};
 use leaderl_decision::postgres_report::{PostgresState, PrimaryReport};
 use leaderl_decision::records::VotersRecord;
-use leaderl_decision::voters::{VoterStep, VotersFacts, VotersState, may_vote, plan, put_compares};
+use leaderl_decision::voters::{VoterStep, VotersFacts, VotersState, all_must_be_remade, may_vote, plan, put_compares};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +198,8 @@ impl Kept {
             may_vote: &may_vote,
             mode: ctx.settings.replication.mode,
             degrade_after: ctx.settings.replication.degrade_after,
-            awaits_voters: ctx.board.election.borrow().awaits_voters == Some(self.epoch),
+            may_give_up: ctx.board.election.borrow().awaits_voters == Some(self.epoch)
+                || all_must_be_remade(view, &record.record),
         };
         plan(&mut self.plan, &facts)
     }

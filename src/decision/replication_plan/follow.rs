@@ -8,7 +8,7 @@ use super::observed::{
 use super::plan::{Plan, aim_at_sentinel, housekeeping, prove, remake_first, start};
 use crate::model::{Lsn, Timeline};
 use crate::planted::{Planted, planted};
-use crate::postgres_report::FollowOrder;
+use crate::postgres_report::{DIVERGED_VOTER, FollowOrder, REMADE_VOTER};
 
 pub(super) fn plan(order: &FollowOrder, seen: &Observed) -> Plan {
     let source = Source { node: order.leader.clone(), address: order.address.clone(), port: order.port };
@@ -103,15 +103,12 @@ fn copy_instead(order: &FollowOrder) -> Plan {
 }
 
 fn remade_voter() -> Plan {
-    Plan::waits("remade-voter", "the voter record still names this node; its copy is remade when it does not")
+    Plan::waits(REMADE_VOTER, "the voter record still names this node; its copy is remade when it does not")
 }
 
 fn copy(order: &FollowOrder, source: Source, cause: &str, seen: &Observed) -> Plan {
     if order.named_voter {
-        return Plan::waits(
-            "remade-voter",
-            "the voter record still names this node; its copy is remade when it does not",
-        );
+        return remade_voter();
     }
     let work = |work| UnsyncedMark { cause: cause.to_owned(), work, target: None };
     let needed = work(RemakeWork::CopyNeeded);
@@ -196,7 +193,7 @@ fn diverged(timeline: Timeline, lsn: Lsn, order: &FollowOrder) -> bool {
 
 fn diverged_voter() -> Plan {
     Plan::waits(
-        "diverged-voter",
+        DIVERGED_VOTER,
         "this copy has records that the leader has not, and the voter record still names it; it is rewound when it does not",
     )
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A follower that stopped streaming keeps its vote this long, so that a blink changes nothing.
 const BLINK: Duration = Duration::from_millis(500);
 
-/// A `strict` leader that has let nobody in gives its voters up after this many times `degrade_after`.
+/// A `strict` leader that may give its voters up does so after this many times `degrade_after`.
 const STRICT_GIVES_UP: u32 = 5;
 
 /// What the plan remembers between looks.
@@ -52,8 +52,9 @@ pub struct VotersFacts<'a> {
     pub mode: ReplicationMode,
     /// Without any streaming follower for this long, `quorum` degrades.
     pub degrade_after: Duration,
-    /// Whether clients are still kept out until a voter has flushed past the promotion (rule R6).
-    pub awaits_voters: bool,
+    /// Whether a `strict` leader may give its voters up: clients are still kept out until a voter has flushed past the promotion
+    /// (rule R6), or [`all_must_be_remade`].
+    pub may_give_up: bool,
 }
 
 /// One step of a change.
@@ -84,6 +85,12 @@ pub fn may_vote(view: &ClusterView, me: &NodeId) -> BTreeSet<NodeId> {
     let complete = |node: &NodeId| view.nodes.get(node).is_some_and(|seen| !seen.record.partially_synced);
     let may = |node: &&NodeId| *node != me && (complete(node) || planted(Planted::R7UnsyncedVotes));
     view.members.keys().filter(may).cloned().collect()
+}
+
+/// Whether every voter has posted that it can stream only with a copy made anew, which it is not while it is a voter (rule R7).
+pub fn all_must_be_remade(view: &ClusterView, record: &VotersRecord) -> bool {
+    let stuck = |node: &NodeId| view.nodes.get(node).is_some_and(|seen| seen.record.needs_remake);
+    !record.voters.is_empty() && record.voters.iter().all(stuck)
 }
 
 /// Every key that must still have this mod_revision for a put of the record (rule R2).
@@ -246,13 +253,13 @@ fn from_nobody(
 
 /// Nobody streams. `quorum` degrades after its time, through etcd first; `strict` lets commits wait.
 ///
-/// But voters of a new `strict` leader whose copies have all diverged can never stream to it: a voter is not rebuilt (rule R7).
+/// But voters of a `strict` leader whose copies have all diverged or gone can never stream to it: a voter is not rebuilt (rule R7).
 /// Then the record says that only this copy is complete, and the names stay: what is acknowledged is still flushed elsewhere.
 fn lonely(state: &VotersState, facts: &VotersFacts<'_>, names: &BTreeSet<NodeId>) -> Option<VoterStep> {
     let lonely_for = |limit| state.lonely_since.is_some_and(|since| facts.now.since(since) >= limit);
     match facts.mode {
         ReplicationMode::Quorum if lonely_for(facts.degrade_after) => {}
-        ReplicationMode::Strict if facts.awaits_voters && lonely_for(facts.degrade_after * STRICT_GIVES_UP) => {
+        ReplicationMode::Strict if facts.may_give_up && lonely_for(facts.degrade_after * STRICT_GIVES_UP) => {
             return put(
                 facts,
                 BTreeSet::new(),

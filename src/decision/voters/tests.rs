@@ -1,6 +1,7 @@
 //! The order of voter changes, and the runs that break when it is another.
 
 use super::*;
+use crate::records::NodeStatus;
 
 fn n(which: u8) -> NodeId {
     NodeId(format!("{which:032x}"))
@@ -18,7 +19,7 @@ struct Cluster {
     may_vote: BTreeSet<NodeId>,
     mode: ReplicationMode,
     state: VotersState,
-    awaits_voters: bool,
+    may_give_up: bool,
 }
 
 impl Cluster {
@@ -37,7 +38,7 @@ impl Cluster {
             may_vote: set(&[2, 3]),
             mode: ReplicationMode::Quorum,
             state: VotersState { own_put: true, ..VotersState::default() },
-            awaits_voters: false,
+            may_give_up: false,
         };
         cluster.stream(streaming, 600);
         cluster
@@ -58,7 +59,7 @@ impl Cluster {
             may_vote: &self.may_vote,
             mode: self.mode,
             degrade_after: Duration::from_secs(2),
-            awaits_voters: self.awaits_voters,
+            may_give_up: self.may_give_up,
         };
         plan(&mut self.state, &facts)
     }
@@ -147,7 +148,7 @@ fn strict_never_degrades() {
 fn a_strict_leader_gives_its_voters_up_before_it_has_let_anybody_in() {
     let mut cluster = Cluster::new(&[2, 3], &[2, 3], &[]);
     cluster.mode = ReplicationMode::Strict;
-    cluster.awaits_voters = true;
+    cluster.may_give_up = true;
     assert_eq!(short(cluster.next()), "wait");
     cluster.pass(9_999);
     assert_eq!(short(cluster.next()), "wait");
@@ -159,6 +160,46 @@ fn a_strict_leader_gives_its_voters_up_before_it_has_let_anybody_in() {
         "pg {2} -> etcd {2}",
         "the rewound one has flushed everything; the other is rebuilt"
     );
+}
+
+fn waiting_for_a_remake(which: u8) -> NodeStatus {
+    NodeStatus {
+        schema: SCHEMA,
+        guid: n(which),
+        seq: 1,
+        role: "follower".into(),
+        following: None,
+        pg: "syncing".into(),
+        search: "offline".into(),
+        partially_synced: false,
+        needs_remake: true,
+        eligible: true,
+        reasons: Vec::new(),
+        position: None,
+        lag_bytes: None,
+        system_identifier: None,
+        health: BTreeMap::new(),
+        epoch: Epoch(1),
+        holds_key: false,
+        writable: false,
+        serves: false,
+    }
+}
+
+/// Simulator, seed 7714: one voter's disk was lost after clients were let in, and the other's copy had diverged.
+#[test]
+fn voters_are_given_up_for_remaking_only_when_each_has_said_that_it_waits_for_that() {
+    let record = VotersRecord { voters: set(&[2, 3]), ..VotersRecord::default() };
+    let mut view = ClusterView::default();
+    for which in [2, 3] {
+        assert!(!all_must_be_remade(&view, &record), "nothing is known of n{which}");
+        let record = waiting_for_a_remake(which);
+        view.nodes.insert(n(which), Seen { record, revision: Revision(1), at: Timestamp(0) });
+    }
+    assert!(all_must_be_remade(&view, &record));
+    assert!(!all_must_be_remade(&view, &VotersRecord::default()), "there is nobody to give up");
+    view.nodes.get_mut(&n(3)).unwrap().record.needs_remake = false;
+    assert!(!all_must_be_remade(&view, &record), "that one may only be late");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::world::{MS, SEC, World, note};
 use leaderl::heart::guard::{Asker, ConnectionId, Event};
 use leaderl::heart::protocol::{HeartOrder, HeartRequest, HeartState};
 use leaderl::ports::GuardianError;
+use leaderl_decision::model::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -159,6 +160,7 @@ impl World {
             attachment.latest = Some(state.clone());
             if attachment.attached {
                 attachment.state.send_replace(Some(state));
+                w.watch_deadline(id, connection);
             }
         });
     }
@@ -183,7 +185,42 @@ impl World {
         let latest = attachment.latest.clone();
         let armed = latest.as_ref().is_some_and(|state| state.armed.is_some());
         attachment.state.send_replace(latest);
+        let connection = attachment.connection;
         note!(self, "n{id} daemon is attached to heart (armed: {armed})");
+        if let Some(connection) = connection {
+            self.watch_deadline(id, connection);
+        }
+    }
+
+    /// As the real link does: a heart that says nothing of its own deadline is killed D/30 after it, whatever the actors do.
+    fn watch_deadline(&mut self, id: usize, connection: ConnectionId) {
+        let Some(fence_at) = self.unfenced_deadline(id, connection) else { return };
+        let grace = self.profile.ttl / 30;
+        let due = self.nodes[id].clock.world(fence_at.plus(Duration::from_nanos(grace)));
+        self.at(due.max(self.now), move |w| w.end_overslept_heart(id, connection, fence_at, false));
+    }
+
+    fn unfenced_deadline(&self, id: usize, connection: ConnectionId) -> Option<Timestamp> {
+        let attachment = &self.nodes[id].heart.attachment;
+        let state = attachment.latest.as_ref().filter(|_| attachment.connection == Some(connection))?;
+        let armed = state.armed.as_ref().filter(|armed| state.fenced.is_none_or(|fenced| fenced < armed.epoch))?;
+        Some(armed.fence_at)
+    }
+
+    /// `late`: the daemon stood still itself.
+    fn end_overslept_heart(&mut self, id: usize, connection: ConnectionId, fence_at: Timestamp, late: bool) {
+        if self.unfenced_deadline(id, connection) != Some(fence_at) {
+            return;
+        }
+        if !self.daemon_moves(id) {
+            return self.after(50 * MS, move |w| w.end_overslept_heart(id, connection, fence_at, true));
+        }
+        if late {
+            let grace = self.profile.ttl / 30;
+            return self.after(grace, move |w| w.end_overslept_heart(id, connection, fence_at, false));
+        }
+        note!(self, "n{id} daemon ends a heart that slept through its deadline");
+        self.heart_dies(id, true);
     }
 }
 

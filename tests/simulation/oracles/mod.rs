@@ -26,6 +26,8 @@ pub(crate) struct Truth {
     /// Timelines as recorded in etcd: epoch and node.
     pub(crate) recorded: BTreeMap<u32, (Epoch, usize)>,
     pub(crate) epoch: Epoch,
+    /// The last leader before the newest epoch, and how far it had published to be when that was taken.
+    pub(crate) published_before: Option<(usize, leaderl_decision::model::Lsn)>,
     pub(crate) holder: Option<usize>,
     /// Which incarnation of a node's daemon last committed a claim or a renewal there.
     pub(crate) renewed_by: BTreeMap<usize, u64>,

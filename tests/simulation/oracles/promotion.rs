@@ -52,18 +52,25 @@ fn switched_off(w: &mut World, id: usize) {
     }
 }
 
+/// An epoch has just been taken: what the last leader had published by then. What it publishes afterwards, once it is back, nobody
+/// could take into account.
+pub(crate) fn note_published(w: &mut World) {
+    let before = w.truth.recorded.values().filter(|(epoch, _)| *epoch < w.truth.epoch).max_by_key(|(epoch, _)| *epoch);
+    w.truth.published_before = before.copied().and_then(|(_, last)| {
+        let entry = w.etcd.kv.get(&w.keys.node(&w.nodes[last].guid))?;
+        let record = serde_json::from_slice::<NodeStatus>(&entry.value).ok()?;
+        Some((last, record.position?.lsn))
+    });
+}
+
 /// I4 in `async`: not further behind what the last leader had published than the setting allows.
 fn near_enough(w: &mut World, id: usize) {
     if w.profile.mix != "async" {
         return;
     }
-    let before = w.truth.recorded.values().filter(|(epoch, _)| *epoch < w.truth.epoch).max_by_key(|(epoch, _)| *epoch);
-    let Some((_, last)) = before.copied().filter(|(_, last)| *last != id) else { return };
-    let entry = w.etcd.kv.get(&w.keys.node(&w.nodes[last].guid));
-    let record = entry.and_then(|entry| serde_json::from_slice::<NodeStatus>(&entry.value).ok());
-    let Some(theirs) = record.and_then(|record| record.position) else { return };
+    let Some((last, theirs)) = w.truth.published_before.filter(|(last, _)| *last != id) else { return };
     let Some(mine) = w.nodes[id].postgres.data.as_ref().map(|data| Lsn(data.end())) else { return };
-    let behind = theirs.lsn.ahead_of(mine).0;
+    let behind = theirs.ahead_of(mine).0;
     // What it appended on its own way to the office counts as its own.
     if behind > crate::world::node::MAX_BEHIND + 1000 {
         w.violate("I4", format!("n{id} leads {behind} bytes behind what n{last} had published"));

@@ -74,6 +74,7 @@ impl World {
         }
         self.truth.epoch = record.epoch;
         super::orders::claimed(self, sender);
+        super::promotion::note_published(self);
         self.spring(On::Claim, sender);
         note!(self, "etcd: n{sender} takes epoch {}", record.epoch);
         if record.epoch.0 > 1 {

@@ -77,6 +77,7 @@ fn build(inputs: &Inputs<'_>) -> NodeStatus {
         pg: pg_word(postgres, lag).to_owned(),
         search: or(&inputs.search, "offline"),
         partially_synced: postgres.unsynced.is_some(),
+        needs_remake: postgres.needs_remake(),
         eligible: known && nothing_against && postgres.unsynced.is_none() && postgres.no_start.is_none(),
         reasons: election.reasons.iter().map(aged).collect(),
         position: position(inputs),

@@ -265,6 +265,7 @@ impl World {
             pg: "synced".into(),
             search: "not_master".into(),
             partially_synced: false,
+            needs_remake: false,
             eligible: true,
             reasons: Vec::new(),
             position: None,

@@ -158,7 +158,9 @@ static ROWS: &[Row] = &[
         .core()
         .unnoticed(),
     row("binary-replaced", "daemon's binary replaced and the daemon restarted", processes::binary_replaced).unnoticed(),
-    row("actors-killed", "every actor of the leader's daemon killed in turn", actors::killed).unnoticed(),
+    row("actors-killed", "every actor of the leader's and of a follower's daemon killed in turn", actors::killed)
+        .covers(&["L01"])
+        .unnoticed(),
     row("postmaster-killed", "postmaster killed -9 on the leader", processes::postmaster_killed)
         .covers(&["P06"])
         .core()
