@@ -157,7 +157,8 @@ pub struct EpochRecord {
     pub guid: NodeId,
     /// With which nonce.
     pub nonce: Nonce,
-    /// The token that its copy bore then. A copy that still bears it was neither promoted under this epoch nor rebuilt since.
+    /// The token that its copy bore then, if it was proven complete. A copy that still bears it was neither promoted under this
+    /// epoch nor rebuilt since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_with: Option<Token>,
 }

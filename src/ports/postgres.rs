@@ -92,7 +92,8 @@ pub trait PostgresServer: Send + Sync {
     // ------------------------------------------------------------------------------------------ detach and follow
 
     /// Makes a promise durable; a lower one than there is changes nothing.
-    async fn promise(&self, revision: Revision) -> Result<(), PostgresError>;
+    /// With `mark`, that token is written into PGDATA before it, if this revision is not promised yet; without it if that fails.
+    async fn promise(&self, revision: Revision, mark: Option<Token>) -> Result<(), PostgresError>;
     /// Writes a conninfo that points to our own listener, under a fresh name.
     async fn point_at_sentinel(&self, revision: Revision) -> Result<(), PostgresError>;
     /// Writes a conninfo that points to `source`; compares with the promise at that moment (rule R4).

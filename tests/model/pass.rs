@@ -236,7 +236,8 @@ fn apply(look: &mut Look<'_>, command: &Command) -> bool {
             postgres.stood = false;
         }
         Command::StopPostgres { fast } => stop(postgres, *fast, birth),
-        Command::Promise(revision) => postgres.promised = postgres.promised.max(lens::rev(*revision)),
+        // It is marked when it claims.
+        Command::Promise { revision, .. } => postgres.promised = postgres.promised.max(lens::rev(*revision)),
         Command::PointAtSentinel(revision) => postgres.upstream = Upstream::Sentinel(lens::rev(*revision)),
         Command::PointAt { source, revision, catch_up } => {
             // The writer's own check (rule R4).
@@ -268,10 +269,8 @@ fn apply(look: &mut Look<'_>, command: &Command) -> bool {
         Command::AwaitSourceCheckpoint { source, timeline } => return with_source(look, source, *timeline, command),
         Command::Rewind(source) | Command::CopyBase(source) => return with_source(look, source, None, command),
         Command::Promote { epoch } => return promote(&mut look.out.machine, lens::small(epoch.0)),
-        // Waits end with the move; slots, access and roles are always as they should be; a copy replaces the old one at once; it is
-        // marked when it claims.
+        // Waits end with the move; slots, access and roles are always as they should be; a copy replaces the old one at once.
         Command::PrepareStart
-        | Command::MarkCopy
         | Command::AwaitAnswer
         | Command::ResumeReplay
         | Command::AwaitProof

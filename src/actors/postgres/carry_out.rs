@@ -54,7 +54,7 @@ pub(super) fn takes_time(command: &Command) -> bool {
         | Command::SwapIn { .. } => true,
         Command::PrepareStart
         | Command::AwaitAnswer
-        | Command::Promise(_)
+        | Command::Promise { .. }
         | Command::PointAtSentinel(_)
         | Command::PointAt { .. }
         | Command::Reload
@@ -68,7 +68,6 @@ pub(super) fn takes_time(command: &Command) -> bool {
         | Command::MarkUnsynced(_)
         | Command::AskTarget { .. }
         | Command::ClearUnsynced
-        | Command::MarkCopy
         | Command::WriteToken(_)
         | Command::WriteSyncNames(_)
         | Command::ProveSyncNames { .. }
@@ -86,7 +85,10 @@ pub(super) async fn carry_out(pass: &Pass, command: &Command) -> Result<(), Step
         Command::PrepareStart => Ok(server.prepare_start().await?),
         Command::StartStandby => start(pass).await,
         Command::StopPostgres { fast } => stop(pass, *fast).await,
-        Command::Promise(revision) => Ok(server.promise(*revision).await?),
+        Command::Promise { revision, marks } => {
+            let mark = marks.then(|| Token { epoch: Epoch(0), nonce: fresh_nonce() });
+            Ok(server.promise(*revision, mark).await?)
+        }
         Command::PointAtSentinel(revision) => Ok(server.point_at_sentinel(*revision).await?),
         Command::PointAt { source, revision, catch_up } => Ok(server.point_at(source, *revision, *catch_up).await?),
         Command::WriteAccess(members) => {
@@ -114,13 +116,6 @@ pub(super) async fn carry_out(pass: &Pass, command: &Command) -> Result<(), Step
         Command::SwapIn { epoch } => {
             pass.memory.lock().stood_at = None;
             Ok(server.swap_in(*epoch).await?)
-        }
-        Command::MarkCopy => {
-            let token = Token { epoch: Epoch(0), nonce: fresh_nonce() };
-            if let Err(error) = server.write_token(&token).await {
-                tracing::warn!(%error, "the copy bears no new token; should it take an epoch and fall, it may have no proof");
-            }
-            Ok(())
         }
         Command::WriteToken(token) => Ok(server.write_token(token).await?),
         Command::WriteSyncNames(names) => {

@@ -118,9 +118,13 @@ impl Files {
         Ok(durable::json::<PromiseFile>(&self.layout.promise)?.map(|promise| promise.revision).unwrap_or_default())
     }
 
-    pub(super) fn promise(&mut self, revision: Revision) -> Result<(), PostgresError> {
+    /// One step, so that no mark can come after the promise it belongs to: a claim may name it by then.
+    pub(super) fn promise(&mut self, revision: Revision, mark: Option<&Token>) -> Result<(), PostgresError> {
         if revision <= self.promised()? {
             return Ok(());
+        }
+        if let Some(Err(error)) = mark.map(|mark| self.write_token(mark)) {
+            tracing::warn!(%error, "the copy bears no new token; should it take an epoch and fall, it may have no proof");
         }
         durable::put_json(&self.layout.promise, &PromiseFile { revision }, None)
     }

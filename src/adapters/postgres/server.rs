@@ -88,8 +88,8 @@ impl PostgresServer for RealPostgres {
         self.with_files(move |files| files.write_access(&members)).await
     }
 
-    async fn promise(&self, revision: Revision) -> Result<(), PostgresError> {
-        self.with_files(move |files| files.promise(revision)).await
+    async fn promise(&self, revision: Revision, mark: Option<Token>) -> Result<(), PostgresError> {
+        self.with_files(move |files| files.promise(revision, mark.as_ref())).await
     }
 
     async fn point_at_sentinel(&self, revision: Revision) -> Result<(), PostgresError> {

@@ -137,7 +137,7 @@ pub(super) fn begin(
             epoch,
             guid: facts.me.clone(),
             nonce: nonce.clone(),
-            taken_with: facts.postgres.token.clone(),
+            taken_with: facts.postgres.token.clone().filter(|_| proven),
         },
         history: history(view, facts, epoch, position),
         voters: voters_after(view, facts.me, epoch, facts.mode, proven),

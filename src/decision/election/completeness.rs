@@ -109,15 +109,25 @@ fn final_position(view: &ClusterView) -> Option<Position> {
     }
 }
 
+/// Where the copy ended that took this epoch.
+fn fork_of(view: &ClusterView, epoch: Epoch) -> Option<Position> {
+    let taken = view.history.get(&epoch)?;
+    let parent = view.history.values().find(|record| record.timeline == taken.parent_timeline);
+    let epoch = parent.map_or(Epoch(0), |record| record.epoch);
+    Some(order_of(Position { epoch, lsn: taken.fork_lsn, timeline: taken.parent_timeline }))
+}
+
 /// The last leader's own bid is complete if the token inside its PGDATA shows that it is that very copy (rule R7): the one it
-/// led with, or the one it took the epoch with and has never promoted, so that nothing was acknowledged under that epoch.
+/// led with, or the one it took the epoch with and has never promoted, so that nothing was acknowledged under that epoch. The
+/// latter ends no earlier than where it was then: what does, was put back from before.
 fn last_leader_bids(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> bool {
     let Some(epoch) = view.epoch.as_ref().map(|seen| &seen.record) else { return false };
     bids.iter().any(|(node, bid)| {
         let token = bid.record.token.as_ref();
         let same_copy = token.is_some_and(|token| {
             let led_with = token.epoch == epoch.epoch && token.nonce == epoch.nonce;
-            led_with || epoch.taken_with.as_ref() == Some(token)
+            let took = epoch.taken_with.as_ref() == Some(token);
+            led_with || took && fork_of(view, epoch.epoch).is_some_and(|fork| order_of(bid.record.position) >= fork)
         });
         **node == epoch.guid && (same_copy || planted(Planted::R7TokenIgnored))
     })

@@ -20,7 +20,13 @@ pub enum Command {
         fast: bool,
     },
     /// Make the promise durable; it only grows.
-    Promise(Revision),
+    Promise {
+        /// The mod_revision of `leader`.
+        revision: Revision,
+        /// Before it a token of no epoch is written into PGDATA, unlike any other: should this copy take an epoch and fall before
+        /// it is promoted, it can prove to be that very copy (rule R7). One that cannot be marked (a full disk) promises all the same.
+        marks: bool,
+    },
     /// Write a conninfo that points to our own listener, under a fresh name.
     PointAtSentinel(Revision),
     /// Write a conninfo that points to another node; refused by the writer when the promise forbids it (rule R4).
@@ -78,9 +84,6 @@ pub enum Command {
         /// Names the old copy that is kept.
         epoch: Epoch,
     },
-    /// Write a token of no epoch into PGDATA, unlike any other: should this copy take an epoch and fall before it is promoted, it
-    /// can prove to be that very copy (rule R7). A copy that cannot be marked (a full disk) still promises and bids.
-    MarkCopy,
     /// Write the token into PGDATA.
     WriteToken(Token),
     /// Write `synchronous_standby_names`; effective only after a reload, and proven only by `ProveSyncNames`.
@@ -120,7 +123,7 @@ impl Command {
             Self::StartStandby => "start",
             Self::AwaitAnswer => "await-answer",
             Self::StopPostgres { .. } => "stop",
-            Self::Promise(_) => "promise",
+            Self::Promise { .. } => "promise",
             Self::PointAtSentinel(_) => "point-at-sentinel",
             Self::PointAt { .. } => "point-at-node",
             Self::Reload => "reload",
@@ -138,7 +141,6 @@ impl Command {
             Self::Rewind(_) => "rewind",
             Self::CopyBase(_) => "base-copy",
             Self::SwapIn { .. } => "swap-in",
-            Self::MarkCopy => "mark-copy",
             Self::WriteToken(_) => "write-token",
             Self::WriteSyncNames(_) => "write-sync-names",
             Self::ProveSyncNames { .. } => "prove-sync-names",

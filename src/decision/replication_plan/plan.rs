@@ -127,10 +127,8 @@ fn detach(revision: Revision, keeps_token: bool, seen: &Observed) -> Plan {
     let mut commands = Vec::new();
     if seen.files.promised < revision {
         let is_primary = seen.server.as_ref().is_some_and(|server| !server.in_recovery);
-        if !keeps_token && !is_primary && matches!(seen.files.data, DataSeen::Present(_)) {
-            commands.push(Command::MarkCopy);
-        }
-        commands.push(Command::Promise(revision));
+        let marks = !keeps_token && !is_primary && matches!(seen.files.data, DataSeen::Present(_));
+        commands.push(Command::Promise { revision, marks });
     }
     if matches!(seen.files.data, DataSeen::Missing) {
         let mut planned =

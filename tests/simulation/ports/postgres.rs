@@ -86,10 +86,16 @@ impl PostgresServer for SimPostgres {
         self.change_files(|_, _| ()).await
     }
 
-    async fn promise(&self, revision: Revision) -> Done<()> {
+    async fn promise(&self, revision: Revision, mark: Option<Token>) -> Done<()> {
         self.change_files(move |w, node| {
-            let promised = &mut w.nodes[node].postgres.marks.promised;
-            *promised = revision.max(*promised);
+            let postgres = &mut w.nodes[node].postgres;
+            if revision <= postgres.marks.promised {
+                return;
+            }
+            if let (Some(data), Some(mark)) = (postgres.data.as_mut(), mark) {
+                data.token = Some(mark);
+            }
+            postgres.marks.promised = revision;
         })
         .await
     }

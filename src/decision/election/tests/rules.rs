@@ -203,14 +203,19 @@ fn r7_a_leader_that_never_promoted_is_a_proof_with_the_copy_it_took_the_epoch_wi
     world.detached(position(1, 1000));
     world.postgres.token = token(1, "n1-first");
     world.bid_of(1, position(1, 1000)).token = token(1, "n1-first");
-    let taken = claim_of(&settled(&mut world).1).unwrap().epoch.clone();
+    let claim = claim_of(&settled(&mut world).1).unwrap().clone();
+    let taken = claim.epoch;
     assert_eq!(taken.taken_with, token(1, "n1-first"));
     // It dies before the token of epoch 2 is in its PGDATA; V is empty, so that nobody else can prove anything.
     let now = world.now;
     let view = world.view();
     view.epoch = Some(seen(taken, 70, now));
+    view.history.insert(Epoch(2), claim.history);
     view.voters.as_mut().unwrap().record.voters.clear();
     assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Complete { .. }));
+    world.bid_of(1, position(1, 999)).token = token(1, "n1-first");
+    let judged = completeness(world.view(), Revision(30));
+    assert!(matches!(judged, Completeness::Missing { .. }), "put back from before it took the epoch: {judged:?}");
     world.bid_of(1, position(1, 1000)).token = None;
     assert!(matches!(completeness(world.view(), Revision(30)), Completeness::Missing { .. }));
 }
@@ -386,6 +391,7 @@ fn force_leader_without_proof_needs_the_flag_that_names_the_loss() {
     let mut world = World::following();
     world.pass(5_001);
     world.detached(position(1, 1000));
+    world.postgres.token = token(0, "n2-mark");
     world.bid_of(2, position(1, 1000));
     ask_to_force(&mut world, false);
     let (_, commands) = settled(&mut world);
@@ -397,4 +403,5 @@ fn force_leader_without_proof_needs_the_flag_that_names_the_loss() {
     let (_, commands) = settled(&mut world);
     let txn = claim_of(&commands).unwrap();
     assert_eq!(txn.voters.voters, BTreeSet::new(), "nobody else is known to be complete");
+    assert_eq!(txn.epoch.taken_with, None, "should it fall before it is promoted, its copy proves nothing either");
 }

@@ -128,8 +128,13 @@ impl PostgresServer for Postgres {
     async fn write_access(&self, _members: &BTreeMap<NodeId, MemberRecord>) -> Result<(), PostgresError> {
         Ok(())
     }
-    async fn promise(&self, revision: Revision) -> Result<(), PostgresError> {
-        self.with(|copy| copy.disk.promised = copy.disk.promised.max(revision))
+    async fn promise(&self, revision: Revision, mark: Option<Token>) -> Result<(), PostgresError> {
+        self.with(|copy| {
+            if revision > copy.disk.promised {
+                copy.disk.token = mark.or_else(|| copy.disk.token.take());
+                copy.disk.promised = revision;
+            }
+        })
     }
     async fn point_at_sentinel(&self, revision: Revision) -> Result<(), PostgresError> {
         self.with(|copy| {
