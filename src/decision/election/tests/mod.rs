@@ -6,6 +6,7 @@ mod rules;
 mod surplus;
 mod table;
 mod timetable;
+mod tokens;
 mod transcripts;
 
 use super::*;
