@@ -68,7 +68,8 @@ pub struct LeadOrder {
     pub timeline: Timeline,
     /// The highest timeline recorded before this epoch.
     pub highest_timeline: Timeline,
-    /// Names for `synchronous_standby_names` before promotion (V' of the acquiring transaction); empty: none.
+    /// Names for `synchronous_standby_names` before promotion: V' of the acquiring transaction, or, in `strict` after the first
+    /// epoch, every other member if that is empty; empty: none.
     pub sync_names: BTreeSet<NodeId>,
     /// q.
     pub sync_quorum: u32,

@@ -2,7 +2,7 @@
 
 use super::{Facts, Hold};
 use crate::cluster::ClusterView;
-use crate::model::{Epoch, NodeId, Position, Reason, Revision, Timeline};
+use crate::model::{Epoch, NodeId, Position, Reason, ReplicationMode, Revision, Timeline};
 use crate::planted::{Planted, planted};
 use crate::postgres_report::{FollowOrder, LeadOrder, PostgresOrder, PostgresState};
 use crate::records::{HistoryRecord, MemberRecord};
@@ -119,7 +119,13 @@ pub(super) fn lead(view: &ClusterView, facts: &Facts<'_>, hold: &Hold) -> Option
         None => return None,
     };
     let voters = view.voters.as_ref()?;
-    let sync_names: BTreeSet<NodeId> = voters.record.voters.clone();
+    let first_epoch = hold.epoch == Epoch(1);
+    let members = others(view, facts.me);
+    let mut sync_names: BTreeSet<NodeId> = voters.record.voters.clone();
+    // A `strict` leader that had to give up its voters, and is promoted again before one is back, acknowledges nothing alone either.
+    if sync_names.is_empty() && facts.mode == ReplicationMode::Strict && !first_epoch {
+        sync_names.extend(members.keys().cloned());
+    }
     Some(PostgresOrder::Lead(LeadOrder {
         epoch: hold.epoch,
         nonce: hold.acquired_with.clone(),
@@ -127,8 +133,8 @@ pub(super) fn lead(view: &ClusterView, facts: &Facts<'_>, hold: &Hold) -> Option
         highest_timeline: highest_timeline_before(view, hold.epoch),
         sync_names,
         sync_quorum: voters.record.quorum.max(1),
-        members: others(view, facts.me),
-        first_epoch: hold.epoch == Epoch(1),
+        members,
+        first_epoch,
     }))
 }
 

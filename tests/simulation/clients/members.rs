@@ -95,7 +95,9 @@ impl World {
             if let Some(ended) = self.clients.members.ended.remove(&number) {
                 note!(self, "operator: {:?} of n{id} ended: {ended:?}", it.stage);
                 it.under_way = None;
-                return self.errand_ended(it, ended.is_ok());
+                // The errand before this one had done it, and its answer was lost.
+                let gone = it.stage == Stage::Leaves && !self.is_member(id) && !self.etcd_votes(id);
+                return self.errand_ended(it, ended.is_ok() || gone);
             }
             if self.lives(at, way.incarnation) && self.now - way.since < GIVEN_UP {
                 return true;
@@ -136,6 +138,10 @@ impl World {
             }
             Stage::Leaves | Stage::Joins | Stage::BackUninvited(_) => true,
         }
+    }
+
+    fn is_member(&self, id: usize) -> bool {
+        self.etcd.kv.get(&self.keys.member(&self.nodes[id].guid)).is_some()
     }
 
     fn begin_errand(&mut self, it: &mut Replaced) {

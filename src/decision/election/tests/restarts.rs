@@ -109,3 +109,25 @@ fn who_holds_nothing_ends_a_heart_that_slept_through_the_deadline_of_a_daemon_be
     world.heart.as_mut().unwrap().armed = None;
     assert!(!kills(&world, observing()), "a follower's heart is left alone");
 }
+
+/// Found by the model checker: it had given its voters up, fell, and took the seat back before one of them had voted again.
+#[test]
+fn a_strict_leader_that_is_promoted_again_without_voters_still_waits_for_one_of_the_others() {
+    let names = |mode: ReplicationMode, epoch: u64| {
+        let (mut world, hold) = World::leading();
+        world.mode = mode;
+        let view = world.view();
+        view.voters.as_mut().unwrap().record.voters.clear();
+        let history = view.history.last_key_value().unwrap().1.clone();
+        view.history.insert(Epoch(epoch), history);
+        let facts = world.facts();
+        let hold = Hold { epoch: Epoch(epoch), ..hold };
+        match super::super::orders::lead(facts.cluster.unwrap(), &facts, &hold) {
+            Some(PostgresOrder::Lead(order)) => order.sync_names,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(names(ReplicationMode::Strict, 2), BTreeSet::from([n(1), n(3)]));
+    assert_eq!(names(ReplicationMode::Strict, 1), BTreeSet::new(), "a new cluster has nobody to wait for yet");
+    assert_eq!(names(ReplicationMode::Quorum, 2), BTreeSet::new());
+}
