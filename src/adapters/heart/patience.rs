@@ -14,8 +14,8 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Patience {
     /// After an attach.
     pub(super) attach: Duration,
-    /// After its own deadline.
-    grace: Duration,
+    /// Of its own deadline.
+    timing: Timing,
     clock: Arc<dyn Clock>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Watch<'a> {
 
 impl Patience {
     pub(super) fn new(ttl: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { attach: (ttl * 3 / 5).max(LEAST_PATIENCE), grace: Timing { ttl }.heart_grace(), clock }
+        Self { attach: (ttl * 3 / 5).max(LEAST_PATIENCE), timing: Timing { ttl }, clock }
     }
 
     pub(super) fn watch(&self) -> Watch<'_> {
@@ -50,9 +50,10 @@ impl Watch<'_> {
         if now < due.max(self.not_before) {
             return false;
         }
-        let stood_still = now.since(due) > self.patience.grace / 2 && self.not_before <= due;
+        let grace = self.patience.timing.heart_grace();
+        let stood_still = now.since(due) > grace / 2 && self.not_before <= due;
         if stood_still {
-            self.not_before = now.plus(self.patience.grace);
+            self.not_before = now.plus(grace);
         }
         !stood_still
     }
@@ -60,8 +61,8 @@ impl Watch<'_> {
     /// D/30 after the deadline of what it is armed for and has not fenced.
     fn due(&self, state: Option<&HeartState>) -> Option<Timestamp> {
         let state = state?;
-        let armed = state.armed.as_ref().filter(|armed| state.fenced.is_none_or(|fenced| fenced < armed.epoch))?;
-        Some(armed.fence_at.plus(self.patience.grace))
+        let armed = state.armed.as_ref()?;
+        self.patience.timing.overdue_at(armed.epoch, armed.fence_at, state.fenced)
     }
 }
 

@@ -41,8 +41,8 @@ impl Facts<'_> {
     pub(super) fn heart_overslept(&self) -> Option<Epoch> {
         let heart = self.heart?;
         let (epoch, _, deadline) = heart.armed.as_ref()?;
-        let late = self.now >= deadline.plus(self.timing.heart_grace());
-        (late && heart.fenced.is_none_or(|fenced| fenced < *epoch)).then_some(*epoch)
+        let overdue_at = self.timing.overdue_at(*epoch, *deadline, heart.fenced)?;
+        (self.now >= overdue_at).then_some(*epoch)
     }
 
     /// For a node that holds nothing: a primary that a daemon before this one left to a heart that stands still ends only with it.

@@ -1,5 +1,6 @@
 //! The lease's timetable.
 
+use crate::model::{Epoch, Timestamp};
 use std::time::Duration;
 
 /// The lease's timetable, all of it derived from D.
@@ -24,6 +25,11 @@ impl Timing {
     /// 0.714 D of this node's, and what does not fence itself must be ended before.
     pub fn heart_grace(self) -> Duration {
         self.ttl / 30
+    }
+
+    /// When a heart that was armed for this epoch until `fence_at` is overdue to say that it has fenced it; `None`: it has said so.
+    pub fn overdue_at(self, epoch: Epoch, fence_at: Timestamp, fenced: Option<Epoch>) -> Option<Timestamp> {
+        fenced.is_none_or(|fenced| fenced < epoch).then(|| fence_at.plus(self.heart_grace()))
     }
 
     /// Renewals are sent this often: D/10.
