@@ -17,6 +17,8 @@ pub enum Completeness {
         /// The highest position among the voters if enough of them have bid: what lies between it and `best` was written and
         /// never acknowledged. Otherwise `best`.
         sure: Position,
+        /// Whose `sure` is, as with `best_by`.
+        sure_by: Option<NodeId>,
         /// The bids this rests on: every valid one. The acquiring transaction compares each.
         used: Vec<(NodeId, Revision)>,
     },
@@ -58,16 +60,11 @@ pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
     let left_at = final_position(view);
     let by_last = (left_at.is_some() || last_leader_bids(view, &bids)) && !planted(Planted::R12LastLeaderNoBid);
     let by_voters = match voters_best(view, &bids) {
-        Ok(position) => Some(position),
+        Ok(theirs) => Some(theirs),
         Err(_) if by_last => None,
         Err((whose, needed)) => return Completeness::Missing { whose, needed },
     };
-    // Among equals one that may not lead: whoever may does so by itself, unless it is gone, and then it has no WAL to give (R14).
-    let highest = bids.iter().max_by_key(|(_, bid)| (order_of(bid.record.position), !bid.record.ineligible.is_empty()));
-    let (mut best, mut best_by) = match highest {
-        Some((node, bid)) => (bid.record.position, Some((*node).clone())),
-        None => (Position::default(), None),
-    };
+    let (mut best, mut best_by) = highest(bids.iter().copied());
     if let Some(left_at) = left_at
         && order_of(left_at) > order_of(best)
     {
@@ -75,11 +72,25 @@ pub fn completeness(view: &ClusterView, revision: Revision) -> Completeness {
         best_by = None;
     }
     let used = bids.iter().map(|(node, bid)| ((*node).clone(), bid.revision)).collect();
-    Completeness::Complete { best, best_by, sure: by_voters.unwrap_or(best), used }
+    let (sure, sure_by) = by_voters.unwrap_or_else(|| (best, best_by.clone()));
+    Completeness::Complete { best, best_by, sure, sure_by, used }
 }
 
-/// The highest position that a voter has bid, if |V| - q + 1 of them have; otherwise whose bids are missing, and how many.
-fn voters_best(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> Result<Position, (Vec<NodeId>, usize)> {
+/// The highest bid, and whose it is. Among equals one that may not lead: whoever may does so by itself, unless it is gone, and then
+/// it has no WAL to give (R14).
+fn highest<'a>(bids: impl Iterator<Item = (&'a NodeId, &'a Seen<BidRecord>)>) -> (Position, Option<NodeId>) {
+    match bids.max_by_key(|(_, bid)| (order_of(bid.record.position), !bid.record.ineligible.is_empty())) {
+        Some((node, bid)) => (bid.record.position, Some(node.clone())),
+        None => (Position::default(), None),
+    }
+}
+
+/// The highest position that a voter has bid and whose it is, if |V| - q + 1 of them have; otherwise whose bids are missing, and how
+/// many.
+fn voters_best(
+    view: &ClusterView,
+    bids: &[(&NodeId, &Seen<BidRecord>)],
+) -> Result<(Position, Option<NodeId>), (Vec<NodeId>, usize)> {
     let record = view.voters.as_ref().map(|seen| seen.record.clone()).unwrap_or_default();
     let voters = &record.voters;
     if voters.is_empty() {
@@ -92,8 +103,7 @@ fn voters_best(view: &ClusterView, bids: &[(&NodeId, &Seen<BidRecord>)]) -> Resu
     if have.len() < required {
         return Err((whose, required - have.len()));
     }
-    let of_voters = bids.iter().filter(|(node, _)| voters.contains(*node)).map(|(_, bid)| bid.record.position);
-    Ok(of_voters.max_by_key(|position| order_of(*position)).unwrap_or_default())
+    Ok(highest(bids.iter().copied().filter(|(node, _)| voters.contains(*node))))
 }
 
 /// By which positions are compared: the epoch of the timeline first (rule R13).

@@ -195,7 +195,8 @@ fn surplus_until(state: &Observing, facts: &Facts<'_>) -> Option<Timestamp> {
     state.surplus_since.map(|(_, since)| since.plus(facts.timing.surplus_window()))
 }
 
-/// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has.
+/// Rule R14: the highest bidder cannot lead, this node could, but lacks WAL that only the other has. What was not acknowledged is
+/// worth a while, and no more: from then on the highest voter is enough.
 fn source_to_catch_up_from(
     state: &Observing,
     view: &ClusterView,
@@ -203,17 +204,15 @@ fn source_to_catch_up_from(
     judged: &Completeness,
     revision: Revision,
 ) -> Option<PostgresOrder> {
-    let Completeness::Complete { best, best_by: Some(source), sure, .. } = judged else { return None };
+    let Completeness::Complete { best, best_by, sure, sure_by, .. } = judged else { return None };
     let mine = facts.postgres.position?;
-    // What was not acknowledged is worth a while, and no more.
-    if order_of(mine) >= order_of(*sure) && surplus_until(state, facts).is_some_and(|until| facts.now >= until) {
-        return None;
-    }
+    let waited_for_surplus = surplus_until(state, facts).is_some_and(|until| facts.now >= until);
+    let (wanted, source) = if waited_for_surplus { (sure, sure_by.as_ref()?) } else { (best, best_by.as_ref()?) };
     let (_, since) = state.complete_since?;
     let cannot_lead = view.bids.get(source).is_some_and(|bid| !bid.record.ineligible.is_empty());
     let could_lead = facts.ineligible().is_empty() && facts.postgres.promised == revision;
     let waited = facts.now.since(since) > CATCH_UP_AFTER;
-    let behind = order_of(mine) < order_of(*best) && !planted(Planted::R14NoCatchUp);
+    let behind = order_of(mine) < order_of(*wanted) && !planted(Planted::R14NoCatchUp);
     (source != facts.me && behind && cannot_lead && could_lead && waited)
         .then(|| orders::catch_up(view, facts, source, revision))
         .flatten()
@@ -265,14 +264,15 @@ pub(super) fn may_claim(
     match judged {
         Completeness::Missing { .. } if planted(Planted::SyncSetNotChecked) => Ok(()),
         Completeness::Missing { whose, needed } => Err(bids_missing(view, whose, *needed)),
-        Completeness::Complete { best, best_by, sure, .. } => {
+        Completeness::Complete { best, best_by, sure, sure_by, .. } => {
             let mut since = state.complete_since.map(|(_, since)| since);
             if order_of(mine) < order_of(*best) && !planted(Planted::LesserBidCampaigns) {
-                let of = best_by.as_ref().map_or_else(|| "the last leader".to_owned(), |by| view.name_of(by));
+                since = surplus_until(state, facts).filter(|until| facts.now >= *until);
+                let by = if since.is_some() { sure_by } else { best_by };
+                let of = by.as_ref().map_or_else(|| "the last leader".to_owned(), |by| view.name_of(by));
                 if order_of(mine) < order_of(*sure) {
                     return Err(Reason::new("behind-best", format!("{of} has more of the write-ahead log")));
                 }
-                since = surplus_until(state, facts).filter(|until| facts.now >= *until);
                 if since.is_none() {
                     let text = format!("{of} has more of the write-ahead log, none of it acknowledged, and goes first");
                     return Err(Reason::new("surplus-awaited", text));

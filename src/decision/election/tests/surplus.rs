@@ -130,3 +130,27 @@ fn wal_is_fetched_from_a_copy_that_lives_though_an_equal_bid_was_left_by_one_tha
     let (_, commands) = watches(&mut world, 1_000);
     assert!(matches!(order_of(&commands), Some(PostgresOrder::Follow(follow)) if follow.leader == n(1)));
 }
+
+/// The last leader bids more than anybody acknowledged and loses its disk; the only voter is switched off.
+#[test]
+fn once_the_surplus_is_given_up_a_copy_behind_catches_up_with_a_voter_that_may_not_lead() {
+    let mut world = resigned();
+    world.me = n(3);
+    world.detached(position(1, 900));
+    world.view().voters.as_mut().unwrap().record.voters = BTreeSet::from([n(2)]);
+    world.bid_of(1, position(1, 1002)).token = token(1, "n1-first");
+    world.bid_of(2, position(1, 1000)).ineligible = vec![Reason::new("node-failover-off", "off")];
+    let (state, commands) = watches(&mut world, 4_900);
+    assert!(
+        matches!(order_of(&commands), Some(PostgresOrder::Detach { .. })),
+        "the last leader leads itself, if it lives"
+    );
+    let (state, commands) = looks_for(&mut world, state, 500);
+    assert!(
+        matches!(order_of(&commands), Some(PostgresOrder::Follow(follow)) if follow.catch_up && follow.leader == n(2))
+    );
+    world.detached(position(1, 1000));
+    world.bid_of(3, position(1, 1000));
+    let (_, commands) = looks_for(&mut world, state, 500);
+    assert_eq!(claim_of(&commands).unwrap().history.fork_lsn, Lsn(1000));
+}
