@@ -245,7 +245,7 @@ impl Lens {
             guid: self.id(node).clone(),
             seq: 1,
             role: String::new(),
-            following: None,
+            following: Some(self.id(etcd.epoch_node)).filter(|_| !is_last).cloned(),
             pg: String::new(),
             search: String::new(),
             partially_synced: has(etcd.unsynced, node),

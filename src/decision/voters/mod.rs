@@ -12,7 +12,7 @@ use crate::cluster::{ClusterView, Seen};
 use crate::model::{Epoch, Lsn, NodeId, ReplicationMode, Revision, Timestamp};
 use crate::planted::{Planted, planted};
 use crate::postgres_report::{FollowerReport, PrimaryReport};
-use crate::records::{Keys, SCHEMA, VotersRecord};
+use crate::records::{Keys, NodeStatus, SCHEMA, VotersRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -81,8 +81,16 @@ pub enum VoterStep {
 }
 
 /// Members whose copies are complete: an `unsynced` copy never enters V (rule R7).
+///
+/// A node that could not write to etcd for a while has not posted what became of its copy since. So whoever enters has posted that
+/// it streams from this leader under the newest epoch; whoever is in V already need not say it again.
 pub fn may_vote(view: &ClusterView, me: &NodeId) -> BTreeSet<NodeId> {
-    let complete = |node: &NodeId| view.nodes.get(node).is_some_and(|seen| !seen.record.partially_synced);
+    let named = |node: &NodeId| view.voters.as_ref().is_some_and(|seen| seen.record.voters.contains(node));
+    let complete = |node: &NodeId| {
+        let status = view.nodes.get(node).map(|seen| &seen.record).filter(|status| !status.partially_synced);
+        let of_now = |status: &NodeStatus| status.epoch == view.newest_epoch() && status.following.as_ref() == Some(me);
+        status.is_some_and(|status| named(node) || of_now(status))
+    };
     let may = |node: &&NodeId| *node != me && (complete(node) || planted(Planted::R7UnsyncedVotes));
     view.members.keys().filter(may).cloned().collect()
 }

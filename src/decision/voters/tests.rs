@@ -1,7 +1,8 @@
 //! The order of voter changes, and the runs that break when it is another.
 
 use super::*;
-use crate::records::NodeStatus;
+use crate::model::Nonce;
+use crate::records::{EpochRecord, MemberRecord, NodeStatus};
 
 fn n(which: u8) -> NodeId {
     NodeId(format!("{which:032x}"))
@@ -194,12 +195,63 @@ fn voters_are_given_up_for_remaking_only_when_each_has_said_that_it_waits_for_th
     for which in [2, 3] {
         assert!(!all_must_be_remade(&view, &record), "nothing is known of n{which}");
         let record = waiting_for_a_remake(which);
-        view.nodes.insert(n(which), Seen { record, revision: Revision(1), at: Timestamp(0) });
+        view.nodes.insert(n(which), seen(record));
     }
     assert!(all_must_be_remade(&view, &record));
     assert!(!all_must_be_remade(&view, &VotersRecord::default()), "there is nobody to give up");
     view.nodes.get_mut(&n(3)).unwrap().record.needs_remake = false;
     assert!(!all_must_be_remade(&view, &record), "that one may only be late");
+}
+
+fn member(which: u8) -> MemberRecord {
+    MemberRecord {
+        schema: SCHEMA,
+        guid: n(which),
+        name: format!("n{which}"),
+        address: format!("10.0.0.{which}"),
+        version: "1".into(),
+        postgres_port: 5432,
+        etcd_client_url: String::new(),
+        etcd_peer_url: String::new(),
+        search_ports: None,
+    }
+}
+
+fn seen<T>(record: T) -> Seen<T> {
+    Seen { record, revision: Revision(1), at: Timestamp(0) }
+}
+
+/// Simulator, seed 18683: cut off from etcd, a follower was rewound to what the leader before had, and streamed from the new one the
+/// moment it was back; its last word was from before all that.
+#[test]
+fn who_enters_the_record_has_posted_that_it_follows_this_leader_and_who_is_in_it_need_not() {
+    let view = |epoch: u64, following: Option<u8>, unsynced: bool, voters: &[u8]| {
+        let mut view = ClusterView::default();
+        let taken = EpochRecord {
+            schema: SCHEMA,
+            epoch: Epoch(2),
+            guid: n(1),
+            nonce: Nonce("first".to_owned()),
+            taken_with: None,
+        };
+        view.epoch = Some(seen(taken));
+        view.voters = Some(seen(VotersRecord { voters: set(voters), ..VotersRecord::default() }));
+        view.members.insert(n(3), seen(member(3)));
+        let mut status = waiting_for_a_remake(3);
+        (status.epoch, status.following, status.partially_synced) = (Epoch(epoch), following.map(n), unsynced);
+        view.nodes.insert(n(3), seen(status));
+        view
+    };
+    let may = |epoch, following, unsynced, voters: &[u8]| {
+        !may_vote(&view(epoch, following, unsynced, voters), &n(1)).is_empty()
+    };
+    assert!(may(2, Some(1), false, &[2]));
+    assert!(!may(1, Some(1), false, &[2]), "posted under the epoch before, when this node led as well");
+    assert!(!may(2, Some(2), false, &[2]));
+    assert!(!may(2, None, false, &[2]));
+    assert!(!may(2, Some(1), true, &[2]));
+    assert!(may(1, Some(2), false, &[3]), "V names it: it stays as long as it streams");
+    assert!(!may(2, Some(1), true, &[3]));
 }
 
 #[test]
