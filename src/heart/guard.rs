@@ -88,7 +88,8 @@ pub struct Guard {
     tool_finished: Option<ToolOutcome>,
     /// Non-empty only while armed for the epoch they were assigned under.
     vips: Vec<VipAddress>,
-    refresh_vips_at: Timestamp,
+    /// None: PostgreSQL has ended since, and nobody refreshes what would lead to nobody.
+    refresh_vips_at: Option<Timestamp>,
     gate: gate::Gatekeeping,
     daemon: Option<Daemon>,
     attaching: Option<Attaching>,
@@ -115,7 +116,7 @@ impl Guard {
             tool: None,
             tool_finished: None,
             vips: Vec::new(),
-            refresh_vips_at: Timestamp(0),
+            refresh_vips_at: None,
             gate: gate::Gatekeeping::new(no_gate),
             daemon: None,
             attaching: None,
@@ -133,6 +134,7 @@ impl Guard {
     /// One observation at `now`; what must be done about it.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         self.timers(now);
+        let is_tick = matches!(event, Event::Tick);
         match event {
             Event::Request { connection, pid, request } => self.request(connection, pid, request, now),
             Event::Disconnected { connection } => self.disconnected(connection),
@@ -147,6 +149,9 @@ impl Guard {
             Event::Tick => {}
         }
         self.timers(now);
+        if is_tick {
+            self.keep_vips(now);
+        }
         self.keep_gate(now);
         self.finish()
     }
@@ -159,7 +164,7 @@ impl Guard {
     /// When the next [`Event::Tick`] or census is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let stop = self.postgres.stopping.filter(|stop| !stop.killing).map(|stop| stop.kill_at);
-        let refresh = (!self.vips.is_empty()).then_some(self.refresh_vips_at);
+        let refresh = self.refresh_vips_at.filter(|_| !self.vips.is_empty());
         [self.act_at(), stop, refresh, self.look_at, self.gate.next_look()].into_iter().flatten().min()
     }
 
@@ -197,6 +202,11 @@ impl Guard {
         self.postgres.postmaster.is_none() && self.postgres.settled
     }
 
+    /// An address would lead to nobody.
+    fn postmaster_has_ended(&self) -> bool {
+        self.postgres.postmaster.is_none() && self.postgres.starts > 0
+    }
+
     fn postgres_process(&self) -> PostgresProcess {
         match (self.postgres.postmaster, self.postgres.stopping) {
             (Some(pid), None) => PostgresProcess::Running { pid, start: self.postgres.starts },
@@ -225,7 +235,12 @@ impl Guard {
             self.effects.push(Effect::KillPostgres);
             self.look_soon(now);
         }
-        if !self.vips.is_empty() && self.refresh_vips_at <= now {
+    }
+
+    /// Only by a tick, before which the shell reaps: a heart that stood still would bring an address back for a server that has
+    /// ended meanwhile.
+    fn keep_vips(&mut self, now: Timestamp) {
+        if !self.vips.is_empty() && self.refresh_vips_at.is_some_and(|at| at <= now) {
             self.refresh_vips(None, now);
         }
     }
@@ -264,6 +279,7 @@ impl Guard {
             self.postgres.postmaster = None;
             self.postgres.settled = false;
             self.postgres.stopping = None;
+            self.refresh_vips_at = None;
             if !planted(Planted::FenceLeavesBackends) {
                 self.effects.push(Effect::KillPostgres);
             }

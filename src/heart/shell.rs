@@ -100,6 +100,8 @@ impl Shell {
     pub(super) fn run(mut self) -> Result<(), HeartError> {
         self.log.info(&format!("guards {}", self.data_dir.path().display()));
         loop {
+            // Who has ended is known before time is looked at, also where heart was stopped and has not read its signals yet.
+            self.reap()?;
             self.feed(Event::Tick)?;
             self.look()?;
             if self.ended {

@@ -260,6 +260,7 @@ impl Guard {
             None => Some("not armed".to_owned()),
             Some(armed) if armed.epoch != epoch => Some(format!("armed for epoch {}, not {epoch}", armed.epoch)),
             Some(armed) if vip_lifetime(now, armed.fence_at).is_none() => Some("the deadline is too near".to_owned()),
+            Some(_) if !vips.is_empty() && self.postmaster_has_ended() => Some("PostgreSQL has ended".to_owned()),
             Some(_) if vips.len() > MAX_VIPS => Some(format!("more than {MAX_VIPS} addresses")),
             Some(_) => None,
         };
@@ -280,7 +281,7 @@ impl Guard {
     /// Gives the addresses the lifetime that the deadline allows. Below one second nothing is renewed: the kernel's last
     /// lifetime, or the fence, takes them.
     pub(super) fn refresh_vips(&mut self, asked: Option<Asker>, now: Timestamp) {
-        self.refresh_vips_at = now.plus(VIP_REFRESH);
+        self.refresh_vips_at = Some(now.plus(VIP_REFRESH));
         let valid_s = self.armed.as_ref().and_then(|armed| vip_lifetime(now, armed.fence_at));
         if let Some(valid_s) = valid_s {
             self.effects.push(Effect::RefreshVips { vips: self.vips.clone(), valid_s, asked });

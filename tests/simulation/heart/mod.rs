@@ -115,9 +115,11 @@ impl World {
                 w.undo(again, crate::faults::Scope::Process, id, move |w| w.thaw_heart(id));
             });
         }
-        self.heart_feed(id, Event::Tick);
+        // As the shell: who has ended, then the time, then what was sent.
         let inbox = std::mem::take(&mut self.nodes[id].heart.inbox);
-        for event in inbox {
+        let (ended, sent): (Vec<_>, Vec<_>) =
+            inbox.into_iter().partition(|event| matches!(event, Event::Reaped { .. }));
+        for event in ended.into_iter().chain([Event::Tick]).chain(sent) {
             self.heart_feed(id, event);
         }
     }
