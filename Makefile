@@ -14,7 +14,9 @@ SEEDS ?= 0..20000
 ONLY ?=
 # Names of planted bugs, with commas, or all.
 MUTANTS ?= all
-SIMULATION := cargo test --quiet --config tests/simulation/optimised.toml -p leaderl --test simulation
+# Of the simulator: anything, for a build of the whole program at once, which pays from some 10,000 seeds on.
+LTO ?=
+SIMULATION := cargo test --quiet --config tests/simulation/$(if $(LTO),whole_program,optimised).toml -p leaderl --test simulation
 # Of `make otp-differential`: the first scenario's seed (1 unless said), how many of each kind, which kinds (public, deep, thin; all).
 SEED ?=
 COUNT ?= 100
@@ -73,7 +75,7 @@ otp-conformance:
 	@$(PREPARE) tools
 	@cargo run --quiet -p supervisors --example otp_conformance -- $(VECTORS)
 
-## make simulate SEEDS=0..20000   clusters in a box, a report, `violations: N`; SEED=n replays one and tells its story
+## make simulate SEEDS=0..20000   clusters in a box, a report, `violations: N`; SEED=n replays one and tells its story; LTO=1 for long runs
 simulate:
 	@$(PREPARE) tools
 	@SEEDS="$(if $(SEED),,$(SEEDS))" SEED="$(SEED)" ONLY="$(ONLY)" $(SIMULATION)

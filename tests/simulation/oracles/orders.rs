@@ -98,12 +98,17 @@ pub(super) fn dead_voter_stays(w: &mut World) {
     let streams = |w: &World, id: usize| w.streams_from(id, leader);
     let voters: Vec<usize> = (0..w.nodes.len()).filter(|id| record.voters.contains(&w.nodes[*id].guid)).collect();
     let able = w.daemon_moves(leader) && w.acknowledged_since(w.now.saturating_sub(2 * SEC));
+    // A walsender that stands still cannot be told that its follower does not count any more.
+    let hangs = |w: &World, id: usize| {
+        let server = w.nodes[leader].postgres.server.as_ref();
+        server.is_some_and(|server| server.senders.iter().any(|it| it.frozen && it.guid == w.nodes[id].guid))
+    };
     let alive = voters.iter().any(|id| streams(w, *id) && w.nodes[*id].postgres.marks.unsynced.is_none());
     if !able || !alive {
         return w.truth.dead_voters_since.clear();
     }
     for id in 0..w.nodes.len() {
-        if !voters.contains(&id) || w.nodes[id].postgres.server.is_some() {
+        if !voters.contains(&id) || w.nodes[id].postgres.server.is_some() || hangs(w, id) {
             w.truth.dead_voters_since.remove(&id);
             continue;
         }

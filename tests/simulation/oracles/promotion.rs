@@ -11,11 +11,12 @@ pub(crate) fn check(w: &mut World, id: usize) {
     let (timeline, intact) = (data.timeline, data.intact);
     let token = data.token.clone();
     super::holds::promoted(w, id);
-    if w.truth.holder != Some(id) && !w.profile.wild_clocks {
-        // It may have lost the key after the order; then its deadline must end it. Nobody else may hold it already.
-        if let Some(other) = w.truth.holder.filter(|_| !super::writers::was_unguarded(w, id)) {
-            w.violate("I12", format!("n{id} leaves recovery while n{other} holds the key"));
-        }
+    // It may have lost the key after the order; then its deadline must end it. Nobody else may hold it already, unless everything
+    // that could have ended it was stopped: then its port is shut, and nobody is led by it.
+    let other = w.truth.holder.filter(|holder| *holder != id && !w.profile.wild_clocks);
+    let outlived = other.is_some() && super::writers::was_unguarded(w, id);
+    if let Some(other) = other.filter(|_| !outlived) {
+        w.violate("I12", format!("n{id} leaves recovery while n{other} holds the key"));
     }
     match w.truth.recorded.get(&timeline).copied() {
         Some((epoch, node)) if node == id => {
@@ -34,9 +35,11 @@ pub(crate) fn check(w: &mut World, id: usize) {
     if w.nodes[id].postgres.marks.unsynced.is_some() {
         w.violate("I4", format!("n{id} leads with an unsynced copy"));
     }
-    switched_off(w, id);
-    near_enough(w, id);
-    complete(w, id);
+    if !outlived {
+        switched_off(w, id);
+        near_enough(w, id);
+        complete(w, id);
+    }
 }
 
 fn switched_off(w: &mut World, id: usize) {
