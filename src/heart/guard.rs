@@ -90,6 +90,8 @@ pub struct Guard {
     vips: Vec<VipAddress>,
     /// None: PostgreSQL has ended since, and nobody refreshes what would lead to nobody.
     refresh_vips_at: Option<Timestamp>,
+    /// The epoch whose addresses outlived its PostgreSQL. No other server serves clients under it (rule R6).
+    outlived: Option<Epoch>,
     gate: gate::Gatekeeping,
     daemon: Option<Daemon>,
     attaching: Option<Attaching>,
@@ -117,6 +119,7 @@ impl Guard {
             tool_finished: None,
             vips: Vec::new(),
             refresh_vips_at: None,
+            outlived: None,
             gate: gate::Gatekeeping::new(no_gate),
             daemon: None,
             attaching: None,
@@ -202,11 +205,6 @@ impl Guard {
         self.postgres.postmaster.is_none() && self.postgres.settled
     }
 
-    /// An address would lead to nobody.
-    fn postmaster_has_ended(&self) -> bool {
-        self.postgres.postmaster.is_none() && self.postgres.starts > 0
-    }
-
     fn postgres_process(&self) -> PostgresProcess {
         match (self.postgres.postmaster, self.postgres.stopping) {
             (Some(pid), None) => PostgresProcess::Running { pid, start: self.postgres.starts },
@@ -280,6 +278,9 @@ impl Guard {
             self.postgres.settled = false;
             self.postgres.stopping = None;
             self.refresh_vips_at = None;
+            if !self.vips.is_empty() {
+                self.outlived = self.armed.as_ref().map(|lease| lease.epoch);
+            }
             if !planted(Planted::FenceLeavesBackends) {
                 self.effects.push(Effect::KillPostgres);
             }

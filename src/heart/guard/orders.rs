@@ -260,7 +260,9 @@ impl Guard {
             None => Some("not armed".to_owned()),
             Some(armed) if armed.epoch != epoch => Some(format!("armed for epoch {}, not {epoch}", armed.epoch)),
             Some(armed) if vip_lifetime(now, armed.fence_at).is_none() => Some("the deadline is too near".to_owned()),
-            Some(_) if !vips.is_empty() && self.postmaster_has_ended() => Some("PostgreSQL has ended".to_owned()),
+            Some(_) if !vips.is_empty() && self.outlived == Some(epoch) => {
+                Some(format!("the PostgreSQL of epoch {epoch} has ended"))
+            }
             Some(_) if vips.len() > MAX_VIPS => Some(format!("more than {MAX_VIPS} addresses")),
             Some(_) => None,
         };

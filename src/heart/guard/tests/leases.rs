@@ -166,7 +166,7 @@ fn the_vip_is_refreshed_every_200_ms_and_not_below_one_second() {
     assert_eq!(refreshes, [3, 3, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1], "one each 200 ms until 1.08 s are left");
 }
 
-/// Simulator, seed 18021: a heart that stood still until the address had expired brought it back although PostgreSQL had ended.
+/// Simulator, seeds 18021 and 1005: a heart that stood still until the address had expired brought it back although PostgreSQL had ended.
 #[test]
 fn an_address_is_neither_refreshed_nor_bound_for_a_postmaster_that_has_ended() {
     let refreshes = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::RefreshVips { .. }));
@@ -174,7 +174,9 @@ fn an_address_is_neither_refreshed_nor_bound_for_a_postmaster_that_has_ended() {
     world.now = world.now.plus(ms(2500));
     let ended = world.step(Event::Reaped { pid: POSTMASTER, exit_code: Some(0) });
     assert!(!refreshes(&ended), "the news comes before the time: {ended:?}");
-    refused(world.assign(7), "PostgreSQL has ended");
+    world.step(Event::Census { postgres: 0, tool: 0 });
+    world.start_postgres();
+    refused(world.assign(7), "PostgreSQL of epoch 7 has ended");
     for _ in 0..10 {
         let effects = world.tick(ms(100));
         assert!(!refreshes(&effects), "{effects:?}");
