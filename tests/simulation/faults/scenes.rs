@@ -137,7 +137,7 @@ pub(super) fn lose_processes(w: &mut World, id: usize, lasts: Time) {
         w.kill_daemon(id, "every process of ours");
         w.heart_dies(id, false);
         w.postgres_crashes(id);
-        w.nodes[id].postgres.orphans_until = 0;
+        w.no_process_is_left_over(id);
         w.undo(lasts, Scope::Process, id, move |w| {
             w.heart_starts(id);
             w.nodes[id].daemon.wanted = true;

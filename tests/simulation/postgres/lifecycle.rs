@@ -264,13 +264,18 @@ impl World {
 
     /// SIGKILL to every process of it, frozen ones too.
     pub(crate) fn kill_all_of_postgres(&mut self, id: usize) {
-        self.nodes[id].postgres.orphans_until = 0;
-        self.nodes[id].postgres.stuck_until = 0;
-        self.nodes[id].postgres.orphan_answers_until = 0;
+        self.no_process_is_left_over(id);
         if self.nodes[id].postgres.server.is_some() {
             note!(self, "n{id} postgres: every process is killed");
             self.postmaster_ends(id, None);
         }
+    }
+
+    pub(crate) fn no_process_is_left_over(&mut self, id: usize) {
+        let postgres = &mut self.nodes[id].postgres;
+        postgres.orphans_until = 0;
+        postgres.stuck_until = 0;
+        postgres.orphan_answers_until = 0;
     }
 
     /// How many of its processes there are.
@@ -299,9 +304,7 @@ impl World {
         let postgres = &mut self.nodes[id].postgres;
         postgres.server = None;
         postgres.tool = None;
-        postgres.orphans_until = 0;
-        postgres.stuck_until = 0;
-        postgres.orphan_answers_until = 0;
+        self.no_process_is_left_over(id);
         self.truth.writer_changed = true;
     }
 
