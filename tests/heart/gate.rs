@@ -69,8 +69,6 @@ impl Place {
 
     /// No word of the server's reaches the session, and none of the session's reaches the server.
     fn is_cut(&self, session: &mut Session) {
-        // What arrived before may not have been read yet.
-        session.falls_silent();
         let heard = self.server.last_heard();
         session.say();
         assert!(!session.is_alive(), "the server's words arrive");
