@@ -27,8 +27,8 @@ const SAVED: &str = include_str!("../seeds.txt");
 const OPEN: &str = include_str!("../open.txt");
 /// Seeds in a slice.
 const SLICE: u64 = 1000;
-/// Slices to choose from, from 0 on: seeds that held when a long run was last made, or were mended after it. Others would now and then fail a change
-/// that has nothing to do with it; they are for `make simulate`. To be raised with each longer run that holds.
+/// Slices to choose from, from 0 on: seeds that held when a long run was last made, or were mended after it. Others would now and
+/// then fail a change that has nothing to do with it; they are for `make simulate`. To be raised with each longer run.
 const SLICES: u64 = 20;
 /// Run without any argument.
 const HANDFUL: u64 = 3;
